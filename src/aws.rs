@@ -1,0 +1,1 @@
+//! Region, credentials, endpoints and timeouts of AWS, once for all sinks.

@@ -1,0 +1,3 @@
+//! The configuration: YAML with positions, each section as written, the plan as it runs.
+
+pub mod value;

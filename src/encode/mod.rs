@@ -1,0 +1,69 @@
+//! From records to bytes: lines or CloudWatch entries in blocks, the partition that a record's names choose, and
+//! compression. Synchronous functions over bytes: no async, no AWS, no clock.
+
+mod block;
+mod compress;
+pub mod entries;
+pub mod ndjson;
+pub mod partition;
+pub mod template;
+pub mod timestamp;
+
+pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
+pub use compress::Compression;
+pub use entries::Message;
+pub use ndjson::LogJson;
+pub use partition::Partitioner;
+pub use template::Template;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::record::Record;
+
+/// How records become bytes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object a line.
+    #[default]
+    Ndjson,
+}
+
+/// What an encoder noticed beside what it wrote; counted by the caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Strings in which bytes that are no UTF-8 became U+FFFD.
+    pub invalid_utf8: u64,
+    /// Keys that stood twice (or collided with the envelope) and were dropped or renamed.
+    pub duplicate_keys: u64,
+    /// NaN and infinite numbers, which JSON lacks: they became null.
+    pub not_finite: u64,
+}
+
+impl std::ops::AddAssign for Notes {
+    fn add_assign(&mut self, other: Self) {
+        self.invalid_utf8 += other.invalid_utf8;
+        self.duplicate_keys += other.duplicate_keys;
+        self.not_finite += other.not_finite;
+    }
+}
+
+/// The encoder of one sink.
+#[derive(Debug)]
+pub enum Encoder {
+    /// One JSON object a line.
+    Ndjson(ndjson::NdjsonEncoder),
+    /// Entries of CloudWatch Logs.
+    Entries(entries::EntryEncoder),
+}
+
+impl Encoder {
+    /// Appends one record to `out`. What is appended is always whole and valid.
+    pub fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Notes {
+        match self {
+            Self::Ndjson(encoder) => encoder.encode(record, out),
+            Self::Entries(encoder) => encoder.encode(record, out),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The ledger: counts every record from its source to its end, so that nothing is lost in silence.
+//!
+//! Source: `received = routed + dropped{reason}`. Sink: `accepted = delivered + waiting + dropped{reason}`. The sum of
+//! `accepted` is the copies that the routes made. `waiting` is what lies open, queued and in flight, moved by whoever
+//! holds the records, never derived from the others. Entries are made once a batch or a block under one lock; a scrape
+//! reads under it, so the books add up at every scrape.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::encode::Count;
+
+/// Counts by reason.
+pub type Reasons = BTreeMap<&'static str, Count>;
+
+/// The account of a source.
+#[derive(Clone, Debug, Default)]
+pub struct SourceBook {
+    /// Name in the config.
+    pub name: String,
+    /// All records, after the join.
+    pub received: Count,
+    /// Records that at least one sink took.
+    pub routed: Count,
+    /// Records that no sink took, by reason; `route` is a route with `to: []`.
+    pub dropped: Reasons,
+}
+
+/// The account of a route.
+#[derive(Clone, Debug, Default)]
+pub struct RouteBook {
+    /// Name in the config.
+    pub name: String,
+    /// Records that it matched.
+    pub matched: Count,
+}
+
+/// The account of a sink.
+#[derive(Clone, Debug, Default)]
+pub struct SinkBook {
+    /// Name in the config.
+    pub name: String,
+    /// Copies that the routes gave it.
+    pub accepted: Count,
+    /// Copies that its target confirmed.
+    pub delivered: Count,
+    /// In blocks that still grow.
+    pub open: Count,
+    /// In sealed blocks that wait in the queue.
+    pub queued: Count,
+    /// In requests or objects under way.
+    pub in_flight: Count,
+    /// Copies that were given up, by reason.
+    pub dropped: Reasons,
+}
+
+impl SinkBook {
+    /// All that is accepted and has not come to an end.
+    pub fn waiting(&self) -> Count {
+        let mut sum = self.open;
+        sum += self.queued;
+        sum += self.in_flight;
+        sum
+    }
+}
+
+/// All accounts; indexes are the order of the config.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// By source.
+    pub sources: Vec<SourceBook>,
+    /// By route.
+    pub routes: Vec<RouteBook>,
+    /// By sink.
+    pub sinks: Vec<SinkBook>,
+}
+
+impl Books {
+    /// What does not add up, in words; empty when all is well.
+    pub fn discrepancies(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for book in &self.sources {
+            let mut ends = book.routed;
+            book.dropped.values().for_each(|count| ends += *count);
+            if ends != book.received {
+                found.push(format!("source {}: received {:?}, routed and dropped {ends:?}", book.name, book.received));
+            }
+        }
+        for book in &self.sinks {
+            let mut ends = book.delivered;
+            ends += book.waiting();
+            book.dropped.values().for_each(|count| ends += *count);
+            if ends != book.accepted {
+                found.push(format!(
+                    "sink {}: accepted {:?}, delivered, waiting and dropped {ends:?}",
+                    book.name, book.accepted
+                ));
+            }
+        }
+        found
+    }
+}
+
+/// The books under their lock.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Books>);
+
+impl Ledger {
+    /// Opens an account for each name.
+    pub fn new<'a>(
+        sources: impl IntoIterator<Item = &'a str>,
+        routes: impl IntoIterator<Item = &'a str>,
+        sinks: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Self(Mutex::new(Books {
+            sources: sources.into_iter().map(|n| SourceBook { name: n.into(), ..SourceBook::default() }).collect(),
+            routes: routes.into_iter().map(|n| RouteBook { name: n.into(), ..RouteBook::default() }).collect(),
+            sinks: sinks.into_iter().map(|n| SinkBook { name: n.into(), ..SinkBook::default() }).collect(),
+        }))
+    }
+
+    /// The books, to enter one whole movement. Hold it for no longer than that.
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A consistent copy.
+    pub fn snapshot(&self) -> Books {
+        self.books().clone()
+    }
+}

@@ -1,0 +1,16 @@
+//! A record as it came: raw msgpack in a shared buffer, and the ways to look into it without building a tree.
+//!
+//! Synchronous functions over bytes: no async, no AWS, no clock.
+
+mod batch;
+pub mod json;
+pub mod level;
+pub mod msgpack;
+pub mod name;
+pub mod path;
+mod tag;
+mod ticket;
+
+pub use batch::{EcsMetadata, Record, RecordBatch, RecordSpan, UnixNanos};
+pub use tag::Tag;
+pub use ticket::{Outcome, Ticket, Tickets};

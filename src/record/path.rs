@@ -1,0 +1,1 @@
+//! Field paths (`kubernetes.labels.app`) and their values in a raw record.

@@ -1,0 +1,4 @@
+//! The `cloudwatch_logs` sink: PutLogEvents requests built at send time.
+
+mod config;
+pub use config::*;

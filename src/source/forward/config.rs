@@ -1,0 +1,81 @@
+//! A `forward` source as written in the config.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::value::{Size, Span};
+
+/// Fluent Forward: Docker's fluentd driver, Fluent Bit, Fluentd, fluent-logger packages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardConfig {
+    /// Addresses to listen on: `unix:///path` and `tcp://host:port`. A tcp address answers UDP heartbeats too.
+    pub listen: Vec<String>,
+    /// When a chunk is acked: `received` (routed and in the queues) or `delivered` (accepted by every sink).
+    #[serde(default)]
+    pub ack: AckMode,
+    /// With `ack: delivered`, the longest that a waiting chunk's object stays open for more records.
+    #[serde(default = "default_ack_wait")]
+    pub ack_wait: Span,
+    /// Join the parts into which Docker cuts long lines.
+    #[serde(default)]
+    pub join: JoinConfig,
+    /// Bounds on what a peer can make this source do.
+    #[serde(default)]
+    pub limits: ForwardLimits,
+}
+
+/// When a chunk is acked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum AckMode {
+    /// Routed and in the queues; a crash loses what is in memory.
+    #[default]
+    Received,
+    /// Accepted by every sink that the rules chose.
+    Delivered,
+}
+
+/// Join of Docker's 16 KiB parts.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JoinConfig {
+    /// Off leaves the parts as they come.
+    pub enabled: bool,
+    /// A joined line ends here; what follows begins another record.
+    pub max_line: Size,
+    /// All parts that wait for their last one; beyond it the oldest are let go.
+    pub buffer: Size,
+    /// A line whose last part never comes is let go after this.
+    pub timeout: Span,
+}
+
+impl Default for JoinConfig {
+    fn default() -> Self {
+        Self { enabled: true, max_line: Size::mib(1), buffer: Size::mib(4), timeout: Span::secs(2) }
+    }
+}
+
+/// Bounds of a forward source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ForwardLimits {
+    /// Longest frame; a longer one ends its connection.
+    pub frame: Size,
+    /// Most bytes that a compressed frame may inflate to.
+    pub inflated: Size,
+    /// Open connections of this source.
+    pub connections: u32,
+    /// Time to finish a frame once it has begun. A connection that is quiet between frames is never closed.
+    pub frame_time: Span,
+}
+
+impl Default for ForwardLimits {
+    fn default() -> Self {
+        Self { frame: Size::mib(8), inflated: Size::mib(64), connections: 1024, frame_time: Span::secs(30) }
+    }
+}
+
+fn default_ack_wait() -> Span {
+    Span::secs(10)
+}

@@ -1,0 +1,4 @@
+//! The Fluent Forward source.
+
+mod config;
+pub use config::*;

@@ -1,0 +1,7 @@
+//! One bounded queue of blocks a sink. Today in memory; a disk spool stands behind the same face.
+
+mod lease;
+mod queue;
+
+pub use lease::{Lease, Receipt};
+pub use queue::{LaneState, Queue, QueueConfig, WhenFull};

@@ -1,0 +1,290 @@
+//! The queue of one sink: sealed blocks by partition, in sequence, bounded in bytes.
+//!
+//! A block takes its place when it is sealed ([`Queue::reserve`]) and gets its bytes when it is compressed
+//! ([`Queue::fill`]), so that compression on several threads never changes the order. What waits, is in flight or is
+//! held by a multipart upload stays counted until its end; the bytes count until they are let go.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use super::Lease;
+use crate::encode::{Block, BlockMeta, Count, Moment, Partition};
+use crate::ledger::Ledger;
+use crate::record::Outcome;
+
+/// What happens when a queue has reached its bound.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The sources that route to this sink are not read until there is room.
+    Block,
+    /// The oldest blocks that are not in flight are dropped, counted as `queue_full`.
+    DropOldest,
+    /// The new block is dropped, counted as `queue_full`.
+    DropNewest,
+}
+
+/// How a queue is bounded.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueConfig {
+    /// Bytes of blocks that wait or are in flight; one oversize block is let in when the queue is empty.
+    pub bound: u64,
+    /// What happens at the bound.
+    pub when_full: WhenFull,
+}
+
+/// What a sink may know of a partition to decide whether to take its blocks.
+#[derive(Clone, Debug)]
+pub struct LaneState {
+    /// Which partition.
+    pub partition: Arc<Partition>,
+    /// Bytes of the leading blocks that are ready to be taken.
+    pub ready_bytes: u64,
+    /// How many those are.
+    pub ready_blocks: usize,
+    /// When the first record of the oldest block was routed.
+    pub opened: Moment,
+    /// Whether a sender waits for one of the ready blocks.
+    pub awaited: bool,
+}
+
+/// The queue of one sink.
+#[derive(Debug)]
+pub struct Queue {
+    sink: usize,
+    config: QueueConfig,
+    ledger: Arc<Ledger>,
+    state: Mutex<State>,
+    /// Something to look at for the sink: a block became ready, or [`Queue::wake`] was called.
+    changed: Notify,
+    /// Bytes were let go.
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes of all blocks in lanes and leases.
+    used: u64,
+    next_sequence: u64,
+    lanes: HashMap<Arc<Partition>, VecDeque<Slot>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    sequence: u64,
+    meta: BlockMeta,
+    /// None until the block is compressed; until then its plain length is counted.
+    block: Option<(Bytes, u32)>,
+}
+
+impl Slot {
+    fn len(&self) -> u64 {
+        self.block.as_ref().map_or(self.meta.plain_len, |(data, _)| data.len() as u64)
+    }
+}
+
+impl Queue {
+    /// An empty queue for the sink with this index in the ledger.
+    pub fn new(sink: usize, config: QueueConfig, ledger: Arc<Ledger>) -> Arc<Self> {
+        Arc::new(Self { sink, config, ledger, state: Mutex::default(), changed: Notify::new(), freed: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Gives a sealed block its place and sequence; its records move from `open` to `queued`. At the bound, the policy
+    /// drops the oldest blocks, or this one: then there is no sequence.
+    pub fn reserve(&self, meta: BlockMeta) -> Option<u64> {
+        let mut dropped = Vec::new();
+        let sequence = {
+            let mut state = self.state();
+            let len = meta.plain_len;
+            let full = state.used > 0 && state.used + len > self.config.bound;
+            let mut books = self.ledger.books();
+            let book = &mut books.sinks[self.sink];
+            book.open -= meta.count;
+            if full && self.config.when_full == WhenFull::DropNewest {
+                *book.dropped.entry("queue_full").or_default() += meta.count;
+                dropped.push(meta);
+                None
+            } else {
+                if full && self.config.when_full == WhenFull::DropOldest {
+                    while state.used > 0 && state.used + len > self.config.bound {
+                        let Some(slot) = state.pop_oldest() else { break };
+                        book.queued -= slot.meta.count;
+                        *book.dropped.entry("queue_full").or_default() += slot.meta.count;
+                        dropped.push(slot.meta);
+                    }
+                }
+                book.queued += meta.count;
+                let sequence = state.next_sequence;
+                state.next_sequence += 1;
+                state.used += len;
+                let lane = state.lanes.entry(Arc::clone(&meta.partition)).or_default();
+                lane.push_back(Slot { sequence, meta, block: None });
+                Some(sequence)
+            }
+        };
+        for meta in dropped {
+            meta.tickets.settle(Outcome::Dropped);
+        }
+        sequence
+    }
+
+    /// Gives a reserved block its bytes. A block that was dropped meanwhile is let go.
+    pub fn fill(&self, partition: &Arc<Partition>, sequence: u64, data: Bytes) {
+        let checksum = Block::checksum(&data);
+        let freed = {
+            let mut state = self.state();
+            let Some(lane) = state.lanes.get_mut(partition) else { return };
+            let Ok(at) = lane.binary_search_by_key(&sequence, |slot| slot.sequence) else { return };
+            let before = lane[at].len();
+            let after = data.len() as u64;
+            lane[at].block = Some((data, checksum));
+            state.used = state.used - before + after;
+            after < before
+        };
+        self.changed.notify_one();
+        if freed {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Takes the leading ready blocks of a partition: at least one if there is one, then as many as stay within
+    /// `max_bytes`. Their records move from `queued` to `in_flight`.
+    pub fn take(self: &Arc<Self>, partition: &Arc<Partition>, max_bytes: u64) -> Option<Lease> {
+        let mut blocks = Vec::new();
+        let mut state = self.state();
+        let lane = state.lanes.get_mut(partition)?;
+        let mut sum = 0;
+        while let Some(Slot { block: Some((data, _)), .. }) = lane.front() {
+            let len = data.len() as u64;
+            if !blocks.is_empty() && sum + len > max_bytes {
+                break;
+            }
+            sum += len;
+            if let Some(Slot { sequence, meta, block: Some((data, checksum)) }) = lane.pop_front() {
+                blocks.push(Block { sequence, meta, data, checksum });
+            }
+        }
+        if lane.is_empty() {
+            state.lanes.remove(partition);
+        }
+        if blocks.is_empty() {
+            return None;
+        }
+        let mut count = Count::default();
+        blocks.iter().for_each(|block| count += block.meta.count);
+        let mut books = self.ledger.books();
+        let book = &mut books.sinks[self.sink];
+        book.queued -= count;
+        book.in_flight += count;
+        Some(Lease::new(Arc::clone(self), blocks))
+    }
+
+    /// The partitions that have blocks, ready or not, in no particular order.
+    pub fn lanes(&self) -> Vec<LaneState> {
+        let state = self.state();
+        state.lanes.iter().map(|(partition, slots)| lane_state(partition, slots)).collect()
+    }
+
+    /// Comes back when something changed since the last call. Cancel safe; for one waiter.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Makes [`Queue::changed`] come back.
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Whether the queue is at or over its bound and lets its sources wait.
+    pub fn is_blocking(&self) -> bool {
+        self.config.when_full == WhenFull::Block && self.state().used >= self.config.bound
+    }
+
+    /// Comes back when the queue does not block. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if !self.is_blocking() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Bytes that wait or are in flight, and the bound.
+    pub fn fill_level(&self) -> (u64, u64) {
+        (self.state().used, self.config.bound)
+    }
+
+    /// Whether what waits only for size or age should be closed and sent: three quarters of the bound are used.
+    pub fn is_pressed(&self) -> bool {
+        let (used, bound) = self.fill_level();
+        used >= bound / 4 * 3
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.lanes.is_empty() && state.used == 0
+    }
+
+    /// When the first record of the oldest waiting block was routed.
+    pub fn oldest(&self) -> Option<Moment> {
+        self.state().lanes.values().filter_map(|lane| lane.front()).map(|slot| slot.meta.opened).min()
+    }
+
+    /// The sink's index in the ledger.
+    pub fn sink(&self) -> usize {
+        self.sink
+    }
+
+    /// The ledger that this queue enters its movements in.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Lets bytes of a lease go.
+    pub(super) fn free(&self, bytes: u64) {
+        self.state().used -= bytes;
+        self.freed.notify_waiters();
+        self.changed.notify_one();
+    }
+}
+
+impl State {
+    /// Removes the oldest block that waits.
+    fn pop_oldest(&mut self) -> Option<Slot> {
+        let partition =
+            self.lanes.iter().min_by_key(|(_, lane)| lane.front().map(|slot| slot.sequence)).map(|(p, _)| p.clone())?;
+        let lane = self.lanes.get_mut(&partition)?;
+        let slot = lane.pop_front()?;
+        if lane.is_empty() {
+            self.lanes.remove(&partition);
+        }
+        self.used -= slot.len();
+        Some(slot)
+    }
+}
+
+fn lane_state(partition: &Arc<Partition>, slots: &VecDeque<Slot>) -> LaneState {
+    let ready = slots.iter().take_while(|slot| slot.block.is_some());
+    let (mut ready_bytes, mut ready_blocks, mut awaited) = (0, 0, false);
+    for slot in ready {
+        ready_bytes += slot.len();
+        ready_blocks += 1;
+        awaited |= !slot.meta.tickets.is_empty();
+    }
+    let opened = slots.front().map(|slot| slot.meta.opened).unwrap_or_default();
+    LaneState { partition: Arc::clone(partition), ready_bytes, ready_blocks, opened, awaited }
+}
