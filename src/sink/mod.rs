@@ -2,6 +2,10 @@
 
 pub mod cloudwatch_logs;
 pub mod common;
+mod context;
 pub mod file;
+pub mod object;
 pub mod s3;
 pub mod stdout;
+
+pub use context::{Phase, SinkContext};

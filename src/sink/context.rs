@@ -1,0 +1,45 @@
+//! What every sink's task is given, and how it learns that the process drains.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::metrics::SinkMetrics;
+use crate::spool::Queue;
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Records come in.
+    Running,
+    /// No record will come in any more: close and send what waits now, return when the queue is empty. The pipeline
+    /// ends a sink that has not returned by the deadline of the drain.
+    Draining,
+}
+
+/// What a sink's task works with.
+#[derive(Clone, Debug)]
+pub struct SinkContext {
+    /// Name in the config.
+    pub name: Arc<str>,
+    /// Its queue.
+    pub queue: Arc<Queue>,
+    /// Its metrics.
+    pub metrics: SinkMetrics,
+    /// The clock.
+    pub clock: Clock,
+    /// Random, per process (later kept in the spool directory); part of every object key.
+    pub writer: Arc<str>,
+    /// What the process is doing.
+    pub phase: watch::Receiver<Phase>,
+    /// With `ack: delivered`: how long blocks that a sender waits for may wait for more records.
+    pub ack_wait: std::time::Duration,
+}
+
+impl SinkContext {
+    /// Whether the process drains.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() == Phase::Draining
+    }
+}
