@@ -47,6 +47,8 @@ pub struct LaneState {
     pub ready_bytes: u64,
     /// How many those are.
     pub ready_blocks: usize,
+    /// Their records.
+    pub ready_records: u64,
     /// When the first record of the oldest block was routed.
     pub opened: Moment,
     /// Whether a sender waits for one of the ready blocks.
@@ -198,6 +200,12 @@ impl Queue {
         state.lanes.iter().map(|(partition, slots)| lane_state(partition, slots)).collect()
     }
 
+    /// One partition, if it has blocks, ready or not.
+    pub fn lane(&self, partition: &Arc<Partition>) -> Option<LaneState> {
+        let state = self.state();
+        state.lanes.get_key_value(partition).map(|(partition, slots)| lane_state(partition, slots))
+    }
+
     /// Comes back when something changed since the last call. Cancel safe; for one waiter.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -324,12 +332,13 @@ impl State {
 
 fn lane_state(partition: &Arc<Partition>, slots: &VecDeque<Slot>) -> LaneState {
     let ready = slots.iter().take_while(|slot| slot.block.is_some());
-    let (mut ready_bytes, mut ready_blocks, mut awaited) = (0, 0, false);
+    let (mut ready_bytes, mut ready_blocks, mut ready_records, mut awaited) = (0, 0, 0, false);
     for slot in ready {
         ready_bytes += slot.len();
         ready_blocks += 1;
+        ready_records += slot.meta.count.records;
         awaited |= !slot.meta.tickets.is_empty();
     }
     let opened = slots.front().map(|slot| slot.meta.opened).unwrap_or_default();
-    LaneState { partition: Arc::clone(partition), ready_bytes, ready_blocks, opened, awaited }
+    LaneState { partition: Arc::clone(partition), ready_bytes, ready_blocks, ready_records, opened, awaited }
 }
