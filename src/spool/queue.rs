@@ -72,6 +72,9 @@ struct State {
     used: u64,
     next_sequence: u64,
     lanes: HashMap<Arc<Partition>, VecDeque<Slot>>,
+    next_flight: u64,
+    /// When the oldest record of each lease or receipt that is not settled was routed.
+    flights: HashMap<u64, Moment>,
 }
 
 #[derive(Debug)]
@@ -181,11 +184,12 @@ impl Queue {
         }
         let mut count = Count::default();
         blocks.iter().for_each(|block| count += block.meta.count);
+        let flight = state.depart(&blocks);
         let mut books = self.ledger.books();
         let book = &mut books.sinks[self.sink];
         book.queued -= count;
         book.in_flight += count;
-        Some(Lease::new(Arc::clone(self), blocks))
+        Some(Lease::new(Arc::clone(self), flight, blocks))
     }
 
     /// The partitions that have blocks, ready or not, in no particular order.
@@ -236,12 +240,38 @@ impl Queue {
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         let state = self.state();
-        state.lanes.is_empty() && state.used == 0
+        state.lanes.is_empty() && state.flights.is_empty()
     }
 
-    /// When the first record of the oldest waiting block was routed.
+    /// When the oldest record that waits or is in flight was routed.
     pub fn oldest(&self) -> Option<Moment> {
-        self.state().lanes.values().filter_map(|lane| lane.front()).map(|slot| slot.meta.opened).min()
+        let state = self.state();
+        let waiting = state.lanes.values().filter_map(|lane| lane.front()).map(|slot| slot.meta.opened);
+        waiting.chain(state.flights.values().copied()).min()
+    }
+
+    /// Drops all that waits, counted under `reason`, so that a sender repeats it. What is in flight is left alone.
+    pub fn abandon(&self, reason: &'static str) -> Count {
+        let mut sum = Count::default();
+        let dropped: Vec<Slot> = {
+            let mut state = self.state();
+            let slots: Vec<Slot> = state.lanes.drain().flat_map(|(_, lane)| lane).collect();
+            let mut books = self.ledger.books();
+            let book = &mut books.sinks[self.sink];
+            for slot in &slots {
+                state.used -= slot.len();
+                book.queued -= slot.meta.count;
+                *book.dropped.entry(reason).or_default() += slot.meta.count;
+                sum += slot.meta.count;
+            }
+            slots
+        };
+        for slot in dropped {
+            slot.meta.tickets.settle(Outcome::Lost);
+        }
+        self.freed.notify_waiters();
+        self.changed.notify_one();
+        sum
     }
 
     /// The sink's index in the ledger.
@@ -254,6 +284,12 @@ impl Queue {
         &self.ledger
     }
 
+    /// A lease or receipt has come to its end.
+    pub(super) fn landed(&self, flight: u64) {
+        self.state().flights.remove(&flight);
+        self.changed.notify_one();
+    }
+
     /// Lets bytes of a lease go.
     pub(super) fn free(&self, bytes: u64) {
         self.state().used -= bytes;
@@ -263,6 +299,15 @@ impl Queue {
 }
 
 impl State {
+    /// Notes that these blocks are under way.
+    fn depart(&mut self, blocks: &[Block]) -> u64 {
+        let flight = self.next_flight;
+        self.next_flight += 1;
+        let oldest = blocks.iter().map(|block| block.meta.opened).min();
+        self.flights.insert(flight, oldest.unwrap_or_default());
+        flight
+    }
+
     /// Removes the oldest block that waits.
     fn pop_oldest(&mut self) -> Option<Slot> {
         let partition =
