@@ -16,6 +16,7 @@ use super::{ObjectStore, REQUESTS};
 use crate::encode::{Compression, Moment, Partition};
 use crate::sink::SinkContext;
 use crate::sink::common::{ObjectConfig, RetryConfig};
+use crate::sink::retry::Retry;
 
 /// How the objects of a sink are made.
 #[derive(Clone, Debug)]
@@ -74,13 +75,14 @@ struct Driver<S: ObjectStore> {
 
 impl<S: ObjectStore> Driver<S> {
     fn new(context: SinkContext, objects: Objects, store: S) -> Self {
+        let retry = Retry::new(&context, objects.retry.clone());
         // An empty size would never let a block in.
         let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
         Self {
             cutter: Cutter { size, age, ack_wait: context.ack_wait },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
             draining: context.is_draining(),
-            shared: Arc::new(Shared { store, objects, metrics: context.metrics.clone() }),
+            shared: Arc::new(Shared { retry, store, objects, metrics: context.metrics.clone() }),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),

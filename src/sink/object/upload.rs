@@ -15,10 +15,10 @@ use super::frame::{self, Piece, SingleFrame};
 use super::{MIN_PART_SIZE, ObjectStore};
 use crate::encode::{Moment, Partition};
 use crate::metrics::SinkMetrics;
-use crate::sink::retry::{GivenUp, until_done};
+use crate::sink::retry::{GivenUp, Retry};
 use crate::spool::{Lease, Receipt};
 
-/// What counts as dropped when a request was given up at its deadline.
+/// What records count as whose bytes were let go, in an object that could not be completed.
 const UPLOAD_FAILED: &str = "upload_failed";
 
 /// What the uploads of a sink share.
@@ -26,6 +26,7 @@ const UPLOAD_FAILED: &str = "upload_failed";
 pub(super) struct Shared<S> {
     pub(super) store: S,
     pub(super) objects: Objects,
+    pub(super) retry: Retry,
     pub(super) metrics: SinkMetrics,
 }
 
@@ -137,34 +138,34 @@ impl<S: ObjectStore> Upload<S> {
 
     /// The whole object in one request.
     async fn put(self, body: Body, by: ClosedBy) {
-        let Shared { store, objects, metrics } = &*self.shared;
-        let sent = until_done(&objects.retry, metrics, "PutObject", || store.put(&self.key, &body.data)).await;
+        let Shared { store, retry, metrics, .. } = &*self.shared;
+        let sent = retry.until_done("PutObject", || store.put(&self.key, &body.data)).await;
         match sent {
             Ok(()) => {
                 metrics.object(body.len, by.as_str());
                 self.pending.into_iter().for_each(Lease::delivered);
             }
             Err(given_up) => {
-                let reason = self.warn(&given_up);
-                self.pending.into_iter().for_each(|lease| lease.dropped(reason));
+                self.warn(&given_up);
+                self.pending.into_iter().for_each(|lease| lease.dropped(given_up.reason()));
             }
         }
     }
 
     /// One part, then lets its bytes go.
     async fn send(&mut self, body: Body) -> Result<(), GivenUp> {
-        let Shared { store, objects, metrics } = &*self.shared;
+        let Shared { store, retry, .. } = &*self.shared;
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
             none => {
                 let attempt = || store.create(&self.key);
-                let upload = until_done(&objects.retry, metrics, "CreateMultipartUpload", attempt).await?;
+                let upload = retry.until_done("CreateMultipartUpload", attempt).await?;
                 none.insert(Multipart { upload, parts: Vec::new(), bytes: 0, receipt: None })
             }
         };
         let number = u32::try_from(multipart.parts.len() + 1).unwrap_or(u32::MAX);
         let attempt = || store.part(&multipart.upload, number, &body.data);
-        let part = until_done(&objects.retry, metrics, "UploadPart", attempt).await?;
+        let part = retry.until_done("UploadPart", attempt).await?;
         multipart.parts.push(part);
         multipart.bytes += body.len;
         self.framed = 0;
@@ -181,31 +182,36 @@ impl<S: ObjectStore> Upload<S> {
 
     /// A part was given up: its records are dropped, what came before is saved.
     async fn end_early(mut self, given_up: GivenUp) -> Option<Self> {
-        let reason = self.warn(&given_up);
-        self.pending.drain(..).for_each(|lease| lease.dropped(reason));
+        self.warn(&given_up);
+        self.pending.drain(..).for_each(|lease| lease.dropped(given_up.reason()));
         self.complete("failure").await;
         None
     }
 
     /// Makes the confirmed parts an object.
     async fn complete(mut self, by: &'static str) {
-        let Shared { store, objects, metrics } = &*self.shared;
+        let Shared { store, retry, metrics, .. } = &*self.shared;
         let Some(Multipart { upload, parts, bytes, receipt: Some(receipt) }) = self.multipart.take() else { return };
         let attempt = || store.complete(&upload, &parts);
-        match until_done(&objects.retry, metrics, "CompleteMultipartUpload", attempt).await {
+        match retry.until_done("CompleteMultipartUpload", attempt).await {
             Ok(()) => {
                 metrics.object(bytes, by);
                 receipt.delivered();
             }
-            Err(given_up) => receipt.dropped(self.warn(&given_up)),
+            Err(given_up) => {
+                retry.lost(receipt.count().records, &given_up);
+                receipt.dropped(match given_up {
+                    GivenUp::Deadline { .. } => UPLOAD_FAILED,
+                    GivenUp::Rejected(reason, _) => reason,
+                });
+            }
         }
     }
 
-    /// Says what was given up, and its reason for the ledger.
-    fn warn(&self, given_up: &GivenUp) -> &'static str {
-        let reason = given_up.reason.unwrap_or(UPLOAD_FAILED);
-        tracing::error!(key = self.key, reason, "gave up an object: {}", given_up.message);
-        reason
+    /// Says that what is pending is lost.
+    fn warn(&self, given_up: &GivenUp) {
+        let records = self.pending.iter().flat_map(Lease::blocks).map(|block| block.meta.count.records).sum();
+        self.shared.retry.lost(records, given_up);
     }
 
     /// The bytes of what is pending, as they go out.
@@ -261,6 +267,6 @@ async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + S
 }
 
 fn corrupt(error: io::Error) -> GivenUp {
-    let message = format!("a block does not decompress ({error}); this is a defect of logweir or of the memory");
-    GivenUp { reason: Some("corrupt_block"), message }
+    let text = format!("a block does not decompress ({error}); this is a defect of logweir or of the memory");
+    GivenUp::Rejected("corrupt_block", text)
 }
