@@ -1,3 +1,22 @@
 //! The configuration: YAML with positions, each section as written, the plan as it runs.
+//!
+//! [`text`] finds the text, [`load`] makes a [`Plan`] of it or says everything that is wrong: text → [`yaml`] tree →
+//! [`substitute`] → [`file`] as written ([`de`]) → checks of everything together → [`plan`].
 
+mod build;
+mod cgroup;
+mod check;
+mod de;
+pub mod file;
+mod locate;
+pub mod plan;
+mod problem;
+mod read;
+mod scalar;
+mod substitute;
 pub mod value;
+mod yaml;
+
+pub use build::{Host, load};
+pub use plan::Plan;
+pub use problem::{Mark, Problem, Problems};
