@@ -6,7 +6,7 @@ use std::path::Path;
 const NO_LIMIT: u64 = 1 << 60;
 
 /// The limit in bytes; none without one. `root` is `/`, save in tests.
-pub fn memory_limit(root: &Path) -> Option<u64> {
+pub(super) fn memory_limit(root: &Path) -> Option<u64> {
     let own = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut limits = Vec::new();
     for line in own.lines() {

@@ -18,7 +18,7 @@ const MAX_PROBLEMS: usize = 50;
 
 /// Reads a section. `at` is where it is named, `path` its path, `without` keys that were read already. None when there
 /// were mistakes, all of which are in `problems`.
-pub fn section<T: de::DeserializeOwned>(
+pub(super) fn section<T: de::DeserializeOwned>(
     node: &Node,
     at: Mark,
     path: &str,
@@ -58,7 +58,7 @@ enum Step {
 
 /// A mistake on its way up to [`section`].
 #[derive(Debug)]
-pub struct Error {
+pub(super) struct Error {
     message: String,
     /// The key, when one is missing.
     missing: Option<&'static str>,
@@ -131,7 +131,7 @@ impl de::Error for Error {
 }
 
 /// What is said of a name that is none of the accepted ones.
-pub fn unknown<'a>(what: &str, found: &str, accepted: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn unknown<'a>(what: &str, found: &str, accepted: impl Iterator<Item = &'a str> + Clone) -> String {
     if found == "<<" {
         return "merge keys (`<<`) are not accepted; write the values once more".into();
     }

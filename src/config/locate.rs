@@ -10,7 +10,7 @@ use super::problem::Mark;
 use super::yaml::{Content, Node, Piece};
 
 /// The place of byte `offset` of the scalar `node` in the file's text.
-pub fn locate(file: &str, node: &Node, offset: usize) -> Mark {
+pub(super) fn locate(file: &str, node: &Node, offset: usize) -> Mark {
     let Content::Scalar(scalar) = &node.content else { return node.at };
     let empty = scalar.text.len() - scalar.text.trim_start_matches('\n').len();
     walk(file, node.at, scalar.style, before_substitution(&scalar.pieces, offset), empty).unwrap_or(node.at)

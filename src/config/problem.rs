@@ -92,7 +92,7 @@ fn write_excerpt(f: &mut fmt::Formatter<'_>, at: Mark, line: &str) -> fmt::Resul
 }
 
 /// The candidate that `found` was probably meant to be.
-pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters may differ: `siez` is `size`, but `xy` is not `to`.
     let bound = (found.chars().count() / 3).max(1);
     let flat = |text: &str| text.to_ascii_lowercase().replace('-', "_");

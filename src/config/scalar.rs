@@ -8,7 +8,7 @@ use super::yaml::Scalar;
 /// A typed scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub enum Typed<'a> {
+pub(super) enum Typed<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -19,7 +19,7 @@ pub enum Typed<'a> {
 
 impl Scalar {
     /// Its type and value.
-    pub fn typed(&self) -> Typed<'_> {
+    pub(super) fn typed(&self) -> Typed<'_> {
         let text = self.text.as_str();
         if self.style != ScalarStyle::Plain {
             return Typed::Text(text);

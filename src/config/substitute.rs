@@ -8,10 +8,10 @@ use super::yaml::{Content, Node, Piece, Scalar, join_key};
 const MAX_SCALAR: usize = 1 << 20;
 
 /// Looks up a variable; one that is set to an empty text counts as unset for `:-`, as in a shell.
-pub type Vars<'a> = dyn Fn(&str) -> Option<String> + 'a;
+pub(super) type Vars<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Substitutes in all scalars of a tree.
-pub fn substitute(node: &mut Node, path: &str, vars: &Vars<'_>, problems: &mut Vec<Problem>) {
+pub(super) fn substitute(node: &mut Node, path: &str, vars: &Vars<'_>, problems: &mut Vec<Problem>) {
     match &mut node.content {
         Content::Scalar(scalar) => {
             for message in expand(scalar, vars) {

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use super::problem::{Mark, Problem};
 
 /// Longest text: an environment variable holds at most 128 KiB, an ECS task definition 64 KiB.
-pub const MAX_TEXT: usize = 1 << 20;
+pub(super) const MAX_TEXT: usize = 1 << 20;
 /// Deepest nesting; the deepest section has 6 levels, records of tests may have more.
 const MAX_DEPTH: usize = 32;
 /// Most nodes; keeps the memory of a hostile text within some tens of MiB.
@@ -17,18 +17,18 @@ const MAX_NODES: usize = 100_000;
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub(super) struct Node {
     /// Unique in its tree.
-    pub id: usize,
+    pub(super) id: usize,
     /// Where it begins.
-    pub at: Mark,
+    pub(super) at: Mark,
     /// What it is.
-    pub content: Content,
+    pub(super) content: Content,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub(super) enum Content {
     /// Text, number, bool or null: see [`Scalar`].
     Scalar(Scalar),
     /// A list.
@@ -39,66 +39,66 @@ pub enum Content {
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The key's text.
-    pub key: String,
+    pub(super) key: String,
     /// Where the key begins.
-    pub at: Mark,
+    pub(super) at: Mark,
     /// Its value.
-    pub value: Node,
+    pub(super) value: Node,
 }
 
 /// A scalar, not typed yet.
 #[derive(Clone, Debug)]
-pub struct Scalar {
+pub(super) struct Scalar {
     /// Its text, unescaped.
-    pub text: String,
+    pub(super) text: String,
     /// How it was written: only plain scalars may be numbers, bools or null.
-    pub style: ScalarStyle,
+    pub(super) style: ScalarStyle,
     /// Where parts of `text` come from, in order; empty when nothing was substituted.
-    pub pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
 }
 
 /// A part of a scalar after substitution; it ends where the next one begins.
 #[derive(Clone, Copy, Debug)]
-pub struct Piece {
+pub(super) struct Piece {
     /// Offset in the text.
-    pub out: usize,
+    pub(super) out: usize,
     /// Offset in the text before substitution.
-    pub before: usize,
+    pub(super) before: usize,
     /// Whether this is a variable's value.
-    pub variable: bool,
+    pub(super) variable: bool,
 }
 
 impl Node {
     /// The value of a key, when this is a map.
-    pub fn get(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
     /// The entries of a map; none when this is something else.
-    pub fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[Entry] {
         if let Content::Map(entries) = &self.content { entries } else { &[] }
     }
 
     /// The items of a list; none when this is something else.
-    pub fn items(&self) -> &[Node] {
+    pub(super) fn items(&self) -> &[Node] {
         if let Content::List(items) = &self.content { items } else { &[] }
     }
 
     /// The text of a scalar.
-    pub fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         if let Content::Scalar(scalar) = &self.content { Some(&scalar.text) } else { None }
     }
 }
 
 /// Appends a key to a path.
-pub fn join_key(path: &str, key: &str) -> String {
+pub(super) fn join_key(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Parses a text. Without a root when there is none to speak of; `problems` says why.
-pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let mut report = |at: Option<Mark>, path: String, message: String| problems.push(Problem { at, path, message });
     if text.len() > MAX_TEXT {
         report(None, String::new(), format!("the text has {} bytes, at most {MAX_TEXT} are accepted", text.len()));

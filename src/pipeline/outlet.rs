@@ -113,9 +113,10 @@ impl Outlet {
         self.names.replaced += u64::from(names.replaced);
         self.names.overflowed += u64::from(names.overflowed);
         self.names.time_of_receipt += u64::from(names.time_of_receipt);
-        let found = self.open.iter().position(|block| {
-            Arc::ptr_eq(&block.meta.partition, partition) || block.meta.partition == *partition
-        });
+        let found = self
+            .open
+            .iter()
+            .position(|block| Arc::ptr_eq(&block.meta.partition, partition) || block.meta.partition == *partition);
         match found {
             Some(0) => {}
             Some(at) => {
