@@ -429,19 +429,24 @@ pub mod write {
 
     /// A string; its bytes need not be UTF-8.
     pub fn str(out: &mut Vec<u8>, bytes: &[u8]) {
-        match bytes.len() {
-            len @ 0..=31 => out.push(0xa0 | len as u8),
-            len @ 32..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
-            len @ 0x100..=0xffff => {
+        str_header(out, bytes.len());
+        out.extend_from_slice(bytes);
+    }
+
+    /// The header of a string of so many bytes, which the caller writes behind it.
+    pub fn str_header(out: &mut Vec<u8>, len: usize) {
+        match len {
+            0..=31 => out.push(0xa0 | len as u8),
+            32..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
+            0x100..=0xffff => {
                 out.push(0xda);
                 out.extend_from_slice(&(len as u16).to_be_bytes());
             }
-            len => {
+            _ => {
                 out.push(0xdb);
                 out.extend_from_slice(&(len as u32).to_be_bytes());
             }
         }
-        out.extend_from_slice(bytes);
     }
 
     /// A non-negative integer in its shortest form.
