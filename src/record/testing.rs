@@ -7,6 +7,7 @@ use rmpv::Value;
 use super::{EcsMetadata, Record, Tag};
 
 /// A record that owns its bytes.
+#[derive(Debug)]
 pub(crate) struct Sample {
     tag: Tag,
     pub(crate) map: Vec<u8>,
