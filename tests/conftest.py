@@ -1,13 +1,10 @@
 """Fixtures: a router that is surely ended, AWS in small for the whole run and empty for each test, configs."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 # Before boto3 reads it: no settings of the machine's owner.
 for name in [n for n in os.environ if n.startswith("AWS_")]:
