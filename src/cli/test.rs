@@ -1,0 +1,115 @@
+//! `test`: runs the config's own `tests:`.
+
+use std::io::{self, Write, stdout};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::ConfigArg;
+use super::simulate::{Outcome, Sample, Simulation};
+use crate::clock::Clock;
+use crate::config::plan::TestPlan;
+
+/// Run the config's own tests: each record must go where `expect` says
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  logweir test -c config/sidecar.yaml")]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub(crate) fn run(args: TestArgs) -> anyhow::Result<ExitCode> {
+    let (plan, file) = args.config.plan()?;
+    let now = Clock::start().unix();
+    let failed = run_all(Simulation::new(plan), now, &file, &mut stdout().lock())?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs all tests, prints a line each; how many failed.
+fn run_all(mut simulation: Simulation, now: i64, file: &str, out: &mut dyn Write) -> io::Result<usize> {
+    let tests = simulation.plan().tests.clone();
+    if tests.is_empty() {
+        writeln!(out, "{file} has no `tests`; add for example")?;
+        writeln!(out, "  tests:\n    - name: an error goes to the archive\n      tag: app")?;
+        writeln!(out, "      record: {{log: \"ERROR boom\"}}\n      expect: {{to: [archive]}}")?;
+        return Ok(0);
+    }
+    let mut failed = 0;
+    for test in &tests {
+        let sample = Sample::new(&test.tag, &test.source, test.time.unwrap_or(now), &test.record);
+        let differences = differences(test, &simulation.run(&sample));
+        writeln!(out, "{} {}", if differences.is_empty() { "ok    " } else { "FAILED" }, test.name)?;
+        for difference in &differences {
+            writeln!(out, "         {difference}")?;
+        }
+        failed += usize::from(!differences.is_empty());
+    }
+    writeln!(out, "{} passed, {failed} failed", tests.len() - failed)?;
+    if failed > 0 {
+        writeln!(out, "`logweir explain --tag TAG < record.json` says why a record goes where it goes")?;
+    }
+    Ok(failed)
+}
+
+/// What is not as expected, a line each.
+fn differences(test: &TestPlan, outcome: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
+    let list = |names: &[String]| format!("[{}]", names.join(", "));
+    if let Some(routes) = test.routes.as_ref().filter(|routes| **routes != outcome.routes) {
+        lines.push(format!("routes: expected {}, found {}", list(routes), list(&outcome.routes)));
+    }
+    let found: Vec<String> = outcome.sinks.iter().map(|(sink, _)| sink.clone()).collect();
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names.dedup();
+        names
+    };
+    if let Some(to) = test.to.as_ref().filter(|to| sorted(to) != sorted(&found)) {
+        lines.push(format!("to: expected {}, found {}", list(to), list(&found)));
+    }
+    for (sink, expected) in &test.names {
+        match outcome.sinks.iter().find(|(name, _)| name == sink) {
+            Some((_, name)) if name == expected => {}
+            Some((_, name)) => lines.push(format!("names.{sink}: expected `{expected}`, found `{name}`")),
+            None => lines.push(format!("names.{sink}: expected `{expected}`, but the sink does not take the record")),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test() -> TestPlan {
+        TestPlan {
+            name: "t".into(),
+            tag: String::new(),
+            record: serde_json::Map::new(),
+            source: String::new(),
+            time: None,
+            routes: Some(vec!["a".into()]),
+            to: Some(vec!["y".into(), "x".into()]),
+            names: vec![("x".into(), "p/".into())],
+        }
+    }
+
+    #[test]
+    fn the_order_of_sinks_does_not_matter_but_that_of_routes_does() {
+        let outcome =
+            Outcome { routes: vec!["a".into()], sinks: vec![("x".into(), "p/".into()), ("y".into(), String::new())] };
+        assert!(differences(&test(), &outcome).is_empty());
+    }
+
+    #[test]
+    fn each_difference_has_its_line() {
+        let outcome = Outcome { routes: vec!["b".into()], sinks: vec![("x".into(), "q/".into())] };
+        assert_eq!(
+            differences(&test(), &outcome),
+            ["routes: expected [a], found [b]", "to: expected [y, x], found [x]", "names.x: expected `p/`, found `q/`"]
+        );
+        let nothing = Outcome { routes: vec![], sinks: vec![] };
+        assert!(differences(&test(), &nothing)[2].contains("does not take the record"));
+    }
+}
