@@ -555,3 +555,47 @@ fn a_template_that_does_not_parse_is_pointed_at() {
     1 error
     "#);
 }
+
+#[test]
+fn sections_with_an_off_position_take_false() {
+    let off = |text: &str| {
+        let plan = good(text);
+        let plan::SinkKind::CloudWatchLogs(alerts) = &plan.sinks[0].kind else { panic!("the first sink") };
+        let plan::SourceKind::Forward(forward) = &plan.sources[0].kind;
+        (!alerts.create.enabled, !forward.join.enabled)
+    };
+    let create = |value: &str| GOOD.replace("{retention_days: 30}", value);
+    let join = |value: &str| GOOD.replace("24224]}", &format!("24224], join: {value}}}"));
+    assert_eq!(off(GOOD), (false, false));
+    assert_eq!(off(&create("false")), (true, false));
+    assert_eq!(off(&create("true")), (false, false));
+    assert_eq!(off(&create("\"${CREATE:-false}\"")), (true, false));
+    assert_eq!(off(&join("false")), (false, true));
+    assert_eq!(off(&join("{timeout: 5s}")), (false, false));
+    insta::assert_snapshot!(errors(&create("{retention: 30, clas: STANDARD}")), @r#"
+    error: c.yaml:7:65: sinks.alerts.create.retention: unknown key `retention`; accepted: enabled, retention_days, class, kms_key, tags
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention: 30, clas: STANDARD}}
+          |                                                                 ^
+    error: c.yaml:7:80: sinks.alerts.create.clas: unknown key `clas`, did you mean `class`? accepted: enabled, retention_days, class, kms_key, tags
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention: 30, clas: STANDARD}}
+          |                                                                                ^
+    2 errors
+    "#);
+    insta::assert_snapshot!(errors(&create("never")), @r#"
+    error: c.yaml:7:64: sinks.alerts.create: found the text `never`, expected a map, or false
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: never}
+          |                                                                ^
+    1 error
+    "#);
+}
+
+#[test]
+fn two_sinks_may_not_write_the_same_objects() {
+    insta::assert_snapshot!(errors_with("sinks:", "sinks:\n  other: {type: s3, bucket: my-logs}"), @r#"
+    error: c.yaml:9:3: sinks.archive.prefix: writes to the same place as `other`; give one of them another prefix
+        9 |   archive: {type: s3, bucket: my-logs}
+          |   ^
+    1 error
+    "#);
+    good(&GOOD.replace("sinks:", "sinks:\n  other: {type: s3, bucket: my-logs, prefix: x/}"));
+}
