@@ -4,10 +4,8 @@
 //! undelivered record is older than a set age. `/status`: JSON. `/metrics`: OpenMetrics text. Answers come from memory
 //! and never wait for a sink.
 
-mod health;
 mod status;
 
-pub use health::ask;
 pub use status::AdminState;
 
 use std::convert::Infallible;

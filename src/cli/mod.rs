@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod explain;
 mod health;
+mod log;
 mod record_json;
 mod run;
 mod schema;

@@ -51,6 +51,20 @@ pub struct Notes {
     pub truncated: u64,
 }
 
+impl Notes {
+    /// Each count under the name that metrics give it.
+    pub fn kinds(self) -> [(&'static str, u64); 5] {
+        let Self { invalid_utf8, duplicate_keys, not_finite, malformed, truncated } = self;
+        [
+            ("invalid_utf8", invalid_utf8),
+            ("duplicate_keys", duplicate_keys),
+            ("not_finite", not_finite),
+            ("malformed", malformed),
+            ("truncated", truncated),
+        ]
+    }
+}
+
 impl std::ops::AddAssign for Notes {
     fn add_assign(&mut self, other: Self) {
         self.invalid_utf8 += other.invalid_utf8;

@@ -356,3 +356,182 @@ fn render(
     }
     target.finish(name) | replaced
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::Tag;
+    use crate::record::msgpack::write;
+
+    /// 2026-11-22T10:59:30Z.
+    const NOW: UnixNanos = 1_795_345_170 * SECOND;
+
+    fn prefix(template: &str) -> Partitioner {
+        Partitioner::prefix(Template::parse(template).unwrap(), LevelRules::default())
+    }
+
+    fn stream(group: &str, stream: &str) -> Partitioner {
+        let [group, stream] = [group, stream].map(|text| Template::parse(text).unwrap());
+        Partitioner::stream(group, stream, LevelRules::default())
+    }
+
+    fn map_of(key: &str, value: &[u8]) -> Vec<u8> {
+        let mut map = Vec::new();
+        write::map(&mut map, 1);
+        write::str(&mut map, key.as_bytes());
+        write::str(&mut map, value);
+        map
+    }
+
+    fn place(partitioner: &mut Partitioner, value: &[u8], time: UnixNanos, received: UnixNanos) -> (String, NameNotes) {
+        let (tag, map) = (Tag::from("app-firelens-0123"), map_of("v", value));
+        let record = Record { tag: &tag, source: "forward", time, received, map: &map, ecs: None };
+        let (partition, notes) = partitioner.partition(&record);
+        let name = match &**partition {
+            Partition::Prefix(prefix) => prefix.to_string(),
+            Partition::Stream { group, stream } => format!("{group} {stream}"),
+            Partition::Whole => "whole".into(),
+        };
+        (name, notes)
+    }
+
+    #[test]
+    fn renders_dates_of_the_records_time_while_it_is_near() {
+        let mut names = prefix("logs/service={container}/dt=%Y-%m-%d/hour=%H/%M/");
+        let at = |hour: &str| format!("logs/service=app/dt=2026-11-{hour}/");
+        let mut near = |time: i64| {
+            let (name, notes) = place(&mut names, b"", time, NOW);
+            (name, notes.time_of_receipt)
+        };
+        assert_eq!(near(NOW), (at("22/hour=10/59"), false));
+        assert_eq!(near(NOW - MAX_AGE), (at("21/hour=10/59"), false));
+        assert_eq!(near(NOW - MAX_AGE - 1), (at("22/hour=10/59"), true));
+        assert_eq!(near(NOW + MAX_AHEAD), (at("22/hour=11/59"), false));
+        assert_eq!(near(NOW + MAX_AHEAD + 1), (at("22/hour=10/59"), true));
+        assert_eq!(near(NOW + 30 * SECOND), (at("22/hour=11/00"), false));
+        assert_eq!((near(i64::MIN).1, near(i64::MAX).1), (true, true));
+        assert!(!place(&mut prefix("{container}"), b"", 0, NOW).1.time_of_receipt, "a name without dates");
+    }
+
+    #[test]
+    fn values_are_data_and_missing_ones_unknown() {
+        let mut names = stream("/ecs/{container}", "{v}/{task_id}");
+        assert_eq!(place(&mut names, b"a", NOW, NOW), ("/ecs/app a/0123".into(), NameNotes::default()));
+        let replaced = NameNotes { replaced: true, ..NameNotes::default() };
+        assert_eq!(place(&mut names, b"../a:b", NOW, NOW), ("/ecs/app ___a_b/0123".into(), replaced));
+        assert_eq!(place(&mut names, b"\xff", NOW, NOW), ("/ecs/app _/0123".into(), replaced));
+        let missing = NameNotes { missing: true, ..NameNotes::default() };
+        assert_eq!(place(&mut names, b"", NOW, NOW), ("/ecs/app unknown/0123".into(), missing));
+        assert_eq!(place(&mut prefix("{nothing}/"), b"", NOW, NOW), ("unknown/".into(), missing));
+        let (name, notes) = place(&mut prefix("{v}/"), "ü".repeat(500).as_bytes(), NOW, NOW);
+        assert_eq!((name, notes), (format!("{}/", "ü".repeat(100)), replaced));
+        assert_eq!(place(&mut Partitioner::whole(), b"x", NOW, NOW), ("whole".into(), NameNotes::default()));
+    }
+
+    #[test]
+    fn records_of_the_same_names_share_their_partition() {
+        let mut names = prefix("{v}/%H/");
+        let (tag, a, b) = (Tag::from("app"), map_of("v", b"a"), map_of("v", b"b"));
+        let mut arc = |map: &[u8], received: UnixNanos| {
+            let record = Record { tag: &tag, source: "forward", time: NOW, received, map, ecs: None };
+            Arc::clone(names.partition(&record).0)
+        };
+        let first = arc(&a, NOW);
+        assert!(!Arc::ptr_eq(&first, &arc(&b, NOW)));
+        assert!(Arc::ptr_eq(&first, &arc(&a, NOW)));
+        // Across the full hour too, while it stays in use; forgotten when an hour passes without it.
+        assert!(Arc::ptr_eq(&first, &arc(&a, NOW + HOUR)));
+        arc(&b, NOW + 2 * HOUR);
+        arc(&b, NOW + 3 * HOUR);
+        assert!(!Arc::ptr_eq(&first, &arc(&a, NOW + 3 * HOUR)));
+    }
+
+    #[test]
+    fn too_many_values_an_hour_become_other() {
+        let mut names = stream("{container}", "{v}");
+        let mut other = |value: usize, received: UnixNanos| {
+            let (name, notes) = place(&mut names, value.to_string().as_bytes(), received, received);
+            assert_eq!(notes.overflowed, name == "app _other");
+            assert!(notes.overflowed || name == format!("app {value}"));
+            notes.overflowed
+        };
+        assert!((0..MAX_VALUES).all(|value| !other(value, NOW)));
+        assert!(other(MAX_VALUES, NOW) && other(MAX_VALUES + 1, NOW));
+        assert!(!other(7, NOW), "known values stay");
+        assert!(!other(MAX_VALUES, NOW + HOUR), "an hour later there is room");
+    }
+
+    #[test]
+    fn names_in_use_are_bounded() {
+        let mut names = prefix("{v}/{record.w}/");
+        let tag = Tag::from("app");
+        let mut seen = BTreeSet::new();
+        for i in 0..MAX_NAMES + 500 {
+            let mut map = Vec::new();
+            write::map(&mut map, 2);
+            for (key, value) in [("v", i / 500), ("w", i % 500)] {
+                write::str(&mut map, key.as_bytes());
+                write::uint(&mut map, value as u64);
+            }
+            let record = Record { tag: &tag, source: "forward", time: NOW, received: NOW, map: &map, ecs: None };
+            let (partition, notes) = names.partition(&record);
+            assert_eq!(notes.overflowed, i >= MAX_NAMES);
+            seen.insert(Partition::clone(partition));
+        }
+        assert_eq!(seen.len(), MAX_NAMES + 1);
+        assert!(seen.contains(&Partition::Prefix("_other/_other/".into())));
+    }
+
+    fn any_value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(prop::sample::select(b"./\\:*a\0\x7f\xc3\xbc\xff".to_vec()), 0..12),
+            "(?s).{0,20}".prop_map(String::into_bytes),
+            (0..700_usize, prop::sample::select(vec!["x", "é", "あ", ".", "/"])).prop_map(|(n, c)| c.repeat(n).into()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_a_name_that_its_target_refuses(
+            values in prop::collection::vec(any_value(), 1..8),
+            text in prop::sample::select(vec![
+                "{v}", "{v}.{v}", "/{v}/./{v}/", "..{v}", "aws/{v}", "a/{v}.", "x{v}{v}{v}{v}{v}{v}{v}", "{v}/%Y/{nil}",
+            ]),
+        ) {
+            let (mut prefix, mut stream) = (prefix(text), stream(text, text));
+            for value in values {
+                let (name, _) = place(&mut prefix, &value, NOW, NOW);
+                prop_assert!(name.len() <= 896 && !name.starts_with('/') && !name.contains('\\'));
+                prop_assert!(!name.contains("..") && !name.chars().any(char::is_control), "{name:?}");
+                prop_assert!(name.split('/').all(|part| part != "." && part.len() <= 255), "{name:?}");
+
+                let (both, _) = place(&mut stream, &value, NOW, NOW);
+                let Partition::Stream { group, stream } = &**stream.last.as_ref().map(|l| &l.partition).unwrap() else {
+                    return Err(TestCaseError::fail(both));
+                };
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/#".contains(c);
+                prop_assert!(group.chars().all(allowed) && !group.starts_with("aws/"), "{group:?}");
+                prop_assert!(!stream.contains([':', '*']) && !stream.chars().any(char::is_control), "{stream:?}");
+                for name in [group, stream] {
+                    prop_assert!((1..=512).contains(&name.len()) && !name.contains(".."), "{name:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn the_memory_of_the_last_record_changes_no_name(
+            values in prop::collection::vec((any_value(), -90_000..5_000_i64), 1..20),
+        ) {
+            let mut used = prefix("{v}/{container}/%d-%H-%M/");
+            for (value, seconds) in values {
+                let time = NOW + seconds * SECOND;
+                let fresh = place(&mut prefix("{v}/{container}/%d-%H-%M/"), &value, time, NOW);
+                prop_assert_eq!(place(&mut used, &value, time, NOW), fresh);
+            }
+        }
+    }
+}

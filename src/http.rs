@@ -1,4 +1,5 @@
-//! The asking side of `/live`: what `logweir health` does inside the container, where there is no curl.
+//! One small HTTP GET over plain TCP: `logweir health` asks the admin port with it, where the image has no curl, and
+//! the pipeline asks the ECS task metadata endpoint. TLS, redirects and proxies are left to real clients.
 
 use std::time::Duration;
 
@@ -9,21 +10,18 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// ECS gives a health check 5 s by default; answer before it does.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// The longest body that is accepted; task metadata of ten containers is about 20 KB.
+const MAX_BODY: usize = 1 << 20;
 
-/// The answer's longest body.
-const MAX_BODY: usize = 64 << 10;
-
-/// Asks `path` of the admin listener at `host:port`; the body of a 200, else an error that says what came.
-pub async fn ask(address: &str, path: &str) -> Result<String> {
-    match tokio::time::timeout(DEADLINE, get(address, path)).await {
+/// Gets `path` from `address` (`host:port`): the body of a 200, else an error that says what came.
+pub async fn get(address: &str, path: &str, deadline: Duration) -> Result<String> {
+    match tokio::time::timeout(deadline, exchange(address, path)).await {
         Ok(answer) => answer,
-        Err(_) => bail!("{address} did not answer within {DEADLINE:?}"),
+        Err(_) => bail!("{address} did not answer within {deadline:?}"),
     }
 }
 
-async fn get(address: &str, path: &str) -> Result<String> {
+async fn exchange(address: &str, path: &str) -> Result<String> {
     let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header("host", address).body(Empty::<Bytes>::new())?;
