@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Ask a running router whether it works (for container health checks)
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example (in a task definition: [\"CMD\", \"/logweir\", \"health\"]):\n  logweir health --admin 127.0.0.1:9600"
+    after_help = "As a container's health check: [\"CMD\", \"/logweir\", \"health\"]\n\nExample:\n  logweir health --admin 127.0.0.1:9600"
 )]
 pub(crate) struct HealthArgs {
     /// Address of the admin endpoints

@@ -189,6 +189,33 @@ impl<'a> De<'a> {
     fn typed(&self) -> Option<Typed<'a>> {
         if let Content::Scalar(scalar) = &self.node.content { Some(scalar.typed()) } else { None }
     }
+
+    fn visit_scalar_asked_for<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.content {
+            Content::Scalar(scalar) if !scalar.pieces.is_empty() => visit(scalar.typed_as_plain(), visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
+fn visit<'de, V: Visitor<'de>>(typed: Typed<'de>, visitor: V) -> Result<V::Value, Error> {
+    match typed {
+        Typed::Null => visitor.visit_unit(),
+        Typed::Bool(value) => visitor.visit_bool(value),
+        Typed::Int(value) => visitor.visit_i64(value),
+        Typed::UInt(value) => visitor.visit_u64(value),
+        Typed::Float(value) => visitor.visit_f64(value),
+        Typed::Text(text) => visitor.visit_borrowed_str(text),
+    }
+}
+
+/// Where a number or bool is asked for, a substituted scalar is typed as if it were plain.
+macro_rules! numbers_and_bools {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.visit_scalar_asked_for(visitor)
+        })*
+    };
 }
 
 impl<'de> Deserializer<'de> for De<'de> {
@@ -196,14 +223,7 @@ impl<'de> Deserializer<'de> for De<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.content {
-            Content::Scalar(scalar) => match scalar.typed() {
-                Typed::Null => visitor.visit_unit(),
-                Typed::Bool(value) => visitor.visit_bool(value),
-                Typed::Int(value) => visitor.visit_i64(value),
-                Typed::UInt(value) => visitor.visit_u64(value),
-                Typed::Float(value) => visitor.visit_f64(value),
-                Typed::Text(text) => visitor.visit_borrowed_str(text),
-            },
+            Content::Scalar(scalar) => visit(scalar.typed(), visitor),
             Content::List(items) => visitor.visit_seq(Items { de: self, items: items.iter().enumerate() }),
             Content::Map(entries) => visitor.visit_map(Fields { de: self, entries: entries.iter(), value: None }),
         }
@@ -263,8 +283,13 @@ impl<'de> Deserializer<'de> for De<'de> {
         visitor.visit_newtype_struct(self)
     }
 
+    numbers_and_bools! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
+        deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct
+        i128 u128 char bytes byte_buf unit unit_struct seq tuple tuple_struct
         map identifier ignored_any
     }
 }

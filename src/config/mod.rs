@@ -24,3 +24,6 @@ pub use build::{Host, load};
 pub use plan::Plan;
 pub use problem::{Mark, Problem, Problems};
 pub use schema::schema;
+
+#[cfg(test)]
+mod tests;

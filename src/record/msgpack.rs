@@ -429,19 +429,24 @@ pub mod write {
 
     /// A string; its bytes need not be UTF-8.
     pub fn str(out: &mut Vec<u8>, bytes: &[u8]) {
-        match bytes.len() {
-            len @ 0..=31 => out.push(0xa0 | len as u8),
-            len @ 32..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
-            len @ 0x100..=0xffff => {
+        str_header(out, bytes.len());
+        out.extend_from_slice(bytes);
+    }
+
+    /// The header of a string of so many bytes, which the caller writes behind it.
+    pub fn str_header(out: &mut Vec<u8>, len: usize) {
+        match len {
+            0..=31 => out.push(0xa0 | len as u8),
+            32..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
+            0x100..=0xffff => {
                 out.push(0xda);
                 out.extend_from_slice(&(len as u16).to_be_bytes());
             }
-            len => {
+            _ => {
                 out.push(0xdb);
                 out.extend_from_slice(&(len as u32).to_be_bytes());
             }
         }
-        out.extend_from_slice(bytes);
     }
 
     /// A non-negative integer in its shortest form.
@@ -461,6 +466,121 @@ pub mod write {
                 out.push(0xcf);
                 out.extend_from_slice(&value.to_be_bytes());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any value that `rmpv` can write, nested a few levels.
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        use rmpv::Value as V;
+        let leaf = prop_oneof![
+            Just(V::Nil),
+            any::<bool>().prop_map(V::from),
+            any::<i64>().prop_map(V::from),
+            any::<u64>().prop_map(V::from),
+            any::<f32>().prop_map(V::from),
+            any::<f64>().prop_map(V::from),
+            ".{0,40}".prop_map(V::from),
+            (0..70_000usize).prop_map(|len| V::Binary(vec![7; len])),
+            (any::<i8>(), 0..300usize).prop_map(|(kind, len)| V::Ext(kind, vec![7; len])),
+        ];
+        let tree = leaf.prop_recursive(4, 60, 20, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..20).prop_map(V::Array),
+                prop::collection::vec((inner.clone(), inner), 0..20).prop_map(V::Map),
+            ]
+        });
+        tree.prop_map(|value| {
+            let mut out = Vec::new();
+            rmpv::encode::write_value(&mut out, &value).expect("a Vec takes it");
+            out
+        })
+    }
+
+    fn nested(levels: usize) -> Vec<u8> {
+        [vec![0x91; levels], vec![0xc0]].concat()
+    }
+
+    #[test]
+    fn nesting_is_bounded_wherever_the_value_lies() {
+        for depth in [0, 1, 10] {
+            let fits = nested(MAX_DEPTH - depth);
+            let deeper = nested(MAX_DEPTH - depth + 1);
+            assert_eq!(Reader::new(&fits).skip_below(depth), Ok(&fits[..]));
+            assert_eq!(Skip::below(0, depth).step(&fits), Ok(fits.len()));
+            assert_eq!(Reader::new(&deeper).skip_below(depth), Err(Error::TooDeep));
+            assert_eq!(Skip::below(0, depth).step(&deeper), Err(Error::TooDeep));
+        }
+        assert_eq!(Reader::new(&nested(1_000_000)).skip(), Err(Error::TooDeep));
+    }
+
+    #[test]
+    fn every_marker_has_one_length_and_kind_for_reader_and_skip() {
+        for marker in 0..=0xffu8 {
+            let bytes = [&[marker][..], &[0; 40]].concat();
+            let (mut read, mut skipped) = (Reader::new(&bytes), Reader::new(&bytes));
+            let value = read.read();
+            assert_eq!(skipped.skip().err(), value.err(), "{marker:x}");
+            let kind = match value {
+                Ok(Value::Array(_)) => Kind::Array,
+                Ok(Value::Map(_)) => Kind::Map,
+                Ok(Value::Nil) => Kind::Nil,
+                Ok(Value::Bool(_)) => Kind::Bool,
+                Ok(Value::Int(_) | Value::UInt(_)) => Kind::Int,
+                Ok(Value::F32(_) | Value::F64(_)) => Kind::Float,
+                Ok(Value::Str(_)) => Kind::Str,
+                Ok(Value::Bin(_)) => Kind::Bin,
+                Ok(Value::Ext(..)) => Kind::Ext,
+                Err(error) => {
+                    assert_eq!(error, Error::Reserved);
+                    Kind::Reserved
+                }
+            };
+            assert_eq!(Kind::of(marker), kind, "{marker:x}");
+            if !matches!(kind, Kind::Array | Kind::Map | Kind::Reserved) {
+                assert_eq!(read.pos(), skipped.pos(), "{marker:x}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_ends_where_a_reference_parser_ends(bytes in value(), rest in any::<[u8; 3]>()) {
+            let stream = [&bytes[..], &rest].concat();
+            prop_assert_eq!(Reader::new(&stream).skip(), Ok(&bytes[..]));
+            let mut left = &stream[..];
+            rmpv::decode::read_value_ref(&mut left).expect("it was written by it");
+            prop_assert_eq!(left.len(), rest.len());
+        }
+
+        #[test]
+        fn a_value_in_pieces_is_measured_once_and_promises_no_more_than_its_length(
+            bytes in value(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut skip = Skip::new(0);
+            for cut in cuts {
+                let before = skip.pos();
+                prop_assert_eq!(skip.step(&bytes[..cut]), Err(Error::Incomplete));
+                prop_assert!(skip.pos() >= before && skip.pos() <= cut);
+                let least = skip.at_least(0) + least_len(&bytes[skip.pos()..cut]) - 1;
+                prop_assert!(cut as u64 <= least && least <= bytes.len() as u64, "{} {} {}", cut, least, bytes.len());
+            }
+            prop_assert_eq!(skip.step(&bytes), Ok(bytes.len()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_and_both_walks_agree(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let walked = Reader::new(&bytes).skip().map(<[u8]>::len);
+            prop_assert_eq!(Skip::new(0).step(&bytes), walked);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::body::{Bodies, Body, Target};
 use super::client::Logs;
 use super::config::CloudWatchLogsConfig;
 use super::create::{Creator, describe};
-use super::request::{Batch, RejectedInfo, Rejects, plan};
+use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
 use crate::aws::{Access, Class, Failure};
 use crate::clock::Clock;
 use crate::sink::SinkContext;
@@ -65,7 +65,7 @@ impl Delivery {
     pub(super) async fn fly(self: Arc<Self>, target: Arc<Target>, lease: Lease) -> Carried {
         let blocks: Arc<[Bytes]> = lease.blocks().iter().map(|block| block.data.clone()).collect();
         let now_millis = self.clock.unix() / 1_000_000;
-        let plan = plan(&blocks, i64::try_from(now_millis).unwrap_or(i64::MAX));
+        let plan = plan(&blocks, i64::try_from(now_millis).unwrap_or(i64::MAX), LIMITS);
         let mut rejects = plan.rejects;
         self.tell(&target, &rejects);
         let carried =

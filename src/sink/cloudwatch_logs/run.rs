@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::body::Target;
 use super::config::CloudWatchLogsConfig;
 use super::deliver::{Carried, Delivery};
-use super::request::{MAX_BYTES, MAX_EVENTS};
+use super::request::LIMITS;
 use crate::aws::Access;
 use crate::encode::{Moment, Partition};
 use crate::sink::{Phase, SinkContext};
@@ -125,11 +125,11 @@ impl Dispatcher {
 
     /// Bytes of blocks that make about one request.
     fn flight_bytes(&self) -> u64 {
-        (MAX_BYTES as f64 * AIM / self.ratio) as u64
+        (LIMITS.bytes as f64 * AIM / self.ratio) as u64
     }
 
     fn fills(&self, lane: &LaneState) -> bool {
-        lane.ready_bytes >= self.flight_bytes() || lane.ready_records >= MAX_EVENTS as u64
+        lane.ready_bytes >= self.flight_bytes() || lane.ready_records >= LIMITS.events as u64
     }
 
     fn start(&mut self, partition: &Arc<Partition>) {

@@ -321,3 +321,6 @@ impl<R, I> Drop for Reading<'_, R, I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ const WINDOW: usize = 256 << 10;
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 enum Inflater {
-    Gzip(MultiGzDecoder<Cursor<Bytes>>),
+    Gzip(Box<MultiGzDecoder<Cursor<Bytes>>>),
     Zstd(zstd::stream::read::Decoder<'static, Cursor<Bytes>>),
 }
 
@@ -62,7 +62,7 @@ impl Windows {
         entry_bound: usize,
     ) -> Result<Option<Self>, Malformed> {
         let inflater = match (&payload[..], claimed) {
-            ([0x1f, 0x8b, ..], _) => Inflater::Gzip(MultiGzDecoder::new(Cursor::new(payload))),
+            ([0x1f, 0x8b, ..], _) => Inflater::Gzip(Box::new(MultiGzDecoder::new(Cursor::new(payload)))),
             ([0x28, 0xb5, 0x2f, 0xfd, ..], _) => {
                 let mut zstd = zstd::stream::read::Decoder::with_buffer(Cursor::new(payload)).map_err(broken)?;
                 zstd.window_log_max(ZSTD_WINDOW_LOG).map_err(broken)?;

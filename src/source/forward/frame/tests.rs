@@ -397,19 +397,20 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(Some(V::Nil)),
         1 => "[a-z]{1,8}".prop_map(|chunk| Some(option(vec![("size", 1.into()), ("chunk", chunk.into())]))),
     ];
-    let frame = ("[ab]", 0..5u8, time, record, entries, options).prop_map(|(tag, mode, time, record, entries, option)| {
-        let packed = || entries.iter().flat_map(bytes).collect::<Vec<u8>>();
-        let mut frame: Vec<V> = vec![tag.into()];
-        match mode {
-            0 if !time.is_array() => frame.extend([time, record]),
-            1 => frame.push(V::Binary(packed())),
-            2 => frame.push(V::Binary(gzip(&packed()))),
-            3 => frame.push(V::Binary(zstd(&packed()))),
-            _ => frame.push(V::Array(entries)),
-        }
-        frame.extend(option);
-        bytes(&V::Array(frame))
-    });
+    let frame =
+        ("[ab]", 0..5u8, time, record, entries, options).prop_map(|(tag, mode, time, record, entries, option)| {
+            let packed = || entries.iter().flat_map(bytes).collect::<Vec<u8>>();
+            let mut frame: Vec<V> = vec![tag.into()];
+            match mode {
+                0 if !time.is_array() => frame.extend([time, record]),
+                1 => frame.push(V::Binary(packed())),
+                2 => frame.push(V::Binary(gzip(&packed()))),
+                3 => frame.push(V::Binary(zstd(&packed()))),
+                _ => frame.push(V::Array(entries)),
+            }
+            frame.extend(option);
+            bytes(&V::Array(frame))
+        });
     prop::collection::vec(frame, 1..8).prop_map(|frames| frames.concat())
 }
 
