@@ -269,9 +269,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(headers["content-length"]))
 
     def _fault(self, service, api, path, headers, body):
-        text = path if service == "s3" else body.decode("utf-8", "replace")
-        if service == "logs" and headers.get("content-encoding") == "gzip":
-            text = zlib.decompress(body, wbits=31).decode("utf-8", "replace")
+        if not self.owner.faults:
+            return False
+        text = path
+        if service == "logs":
+            text = (_one_gzip_member(body) if headers.get("content-encoding") == "gzip" else body).decode()
         fault = self.owner.take_fault(service, api, text)
         if fault is None:
             return False
