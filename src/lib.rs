@@ -23,6 +23,7 @@
 //! - [`pipeline`]: builds and runs it all; the only module that knows every other, and the only one that spawns.
 //! - [`admin`]: health, status and metrics over HTTP.
 //! - [`cli`]: one file a subcommand.
+//! - [`http`]: one small HTTP GET.
 //! - [`clock`]: monotonic moments and the time of day.
 //!
 //! # Invariants, each held by a test
@@ -42,6 +43,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod encode;
+pub mod http;
 pub mod ledger;
 pub mod metrics;
 pub mod pipeline;

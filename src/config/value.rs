@@ -1,10 +1,14 @@
-//! Values with units: sizes (`64MiB`) and spans of time (`5m`).
+//! Values with units: sizes (`64MiB`), spans of time (`5m`) and moments (RFC 3339).
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::record::UnixNanos;
 
 /// A number of bytes, written `64MiB`, `500KB` or `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,9 +26,15 @@ impl Size {
     }
 }
 
+/// As it would be written: `64MiB`; what is no whole number of units gets one decimal.
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        bytesize::ByteSize(self.0).display().iec().fmt(f)
+        let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units.into_iter().find(|(unit, _)| self.0 >= *unit) {
+            Some((unit, name)) if self.0.is_multiple_of(unit) => write!(f, "{}{name}", self.0 / unit),
+            Some((unit, name)) => write!(f, "{:.1}{name}", self.0 as f64 / unit as f64),
+            None => write!(f, "{}B", self.0),
+        }
     }
 }
 
@@ -68,6 +78,10 @@ impl std::fmt::Display for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        // `0` alone has no unit to forget.
+        if text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
         let span = humantime::parse_duration(&text)
             .map_err(|_| D::Error::custom(format!("`{text}` is no span of time; write for example 250ms, 5m or 1h")))?;
         Ok(Self(span))
@@ -81,5 +95,60 @@ impl JsonSchema for Span {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"description": "a span of time, for example 250ms, 5m or 1h", "type": "string"})
+    }
+}
+
+/// A time as RFC 3339 writes it.
+pub fn parse_time(text: &str) -> Result<UnixNanos, String> {
+    let wrong = || format!("`{text}` is no time; write for example 2026-11-22T10:00:00Z");
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| wrong())?;
+    UnixNanos::try_from(time.unix_timestamp_nanos()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, StrDeserializer};
+
+    use super::*;
+
+    fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+        let deserializer: StrDeserializer<'a, Error> = text.into_deserializer();
+        T::deserialize(deserializer)
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_units_of_1000_or_1024() {
+        for (text, bytes) in
+            [("64MiB", 64 << 20), ("500KB", 500_000), ("500kb", 500_000), ("1048576", 1 << 20), ("0", 0)]
+        {
+            assert_eq!(read::<Size>(text), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "MiB", "-1", "64Mib!", "many"] {
+            assert!(read::<Size>(text).is_err(), "{text}");
+        }
+        for (size, text) in
+            [(64 << 20, "64MiB"), (1 << 30, "1GiB"), ((3 << 20) / 2, "1.5MiB"), (7, "7B"), (1025, "1.0KiB")]
+        {
+            assert_eq!(Size(size).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn spans_need_a_unit_save_for_0() {
+        for (text, millis) in [("250ms", 250), ("5m", 300_000), ("1h 30m", 5_400_000), ("0", 0), ("0s", 0)] {
+            assert_eq!(read::<Span>(text), Ok(Span(Duration::from_millis(millis))), "{text}");
+        }
+        for text in ["", "5", "-1s", "soon"] {
+            assert!(read::<Span>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(parse_time("1970-01-01T00:00:01.5Z"), Ok(1_500_000_000));
+        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(0));
+        assert!(parse_time("yesterday").is_err());
+        assert!(parse_time("9999-01-01T00:00:00Z").is_err());
     }
 }

@@ -1,10 +1,29 @@
-//! Entries of CloudWatch Logs: time, length and escaped message, one after the other in a block.
+//! Entries of CloudWatch Logs: time, lengths and escaped message, one after the other in a block.
+//!
+//! - `message: record` is the record as the object that [`super::ndjson`] writes by default (JSON in `log` nested, so
+//!   that Logs Insights finds its fields), escaped once as a JSON string.
+//! - `message: log` is the text of `log` alone, byte for byte if it is UTF-8: embedded metrics (EMF) pass unchanged.
+//!   Without a `log`, or if it is no text, the message is the whole record.
+//! - CloudWatch Logs refuses empty messages: an empty line becomes one space, so that it stays a blank line.
+//! - A message longer than an event may be is cut between characters and ends in [`CUT_MARK`]; counted.
+//! - Times before 1970 become 0, the earliest that CloudWatch Logs takes.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Notes;
+use super::ndjson::{LogJson, NdjsonEncoder};
+use super::{Notes, escape};
 use crate::record::Record;
+use crate::record::msgpack::{Reader, Value};
+
+/// Longest message in UTF-8 bytes: a request may have 1,048,576 and each event counts 26 beside its message
+/// (AWS, PutLogEvents).
+pub const MAX_MESSAGE: usize = 1_048_576 - 26;
+/// How a message ends that was cut.
+pub const CUT_MARK: &str = "…[truncated]";
+
+/// Milliseconds, then the lengths of the message, of its source and of what follows; little endian.
+const HEADER: usize = 8 + 4 + 4 + 4;
 
 /// What an event's message is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -21,6 +40,9 @@ pub enum Message {
 #[derive(Debug)]
 pub struct EntryEncoder {
     message: Message,
+    ndjson: NdjsonEncoder,
+    /// The message, when it does not stand as such in the record.
+    plain: Vec<u8>,
 }
 
 /// One entry in a block.
@@ -39,18 +61,116 @@ pub struct Entry<'a> {
 impl EntryEncoder {
     /// An encoder whose messages are the whole record or its `log`.
     pub fn new(message: Message) -> Self {
-        Self { message }
+        Self { message, ndjson: NdjsonEncoder::new(LogJson::default()), plain: Vec::new() }
     }
 
-    /// Appends one entry. Never an empty message: CloudWatch Logs refuses those.
+    /// Appends one entry; nothing if the record is malformed. Never an empty message.
     pub fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Notes {
-        let _ = (record, out, self.message);
-        todo!()
+        self.plain.clear();
+        let text = match self.message {
+            Message::Record => None,
+            Message::Log => match log_text(record.map) {
+                Ok(text) => text,
+                Err(_) => return Notes { malformed: 1, ..Notes::default() },
+            },
+        };
+        let mut notes = Notes::default();
+        let message = match text {
+            Some(text) if std::str::from_utf8(text).is_ok() => text,
+            Some(text) => {
+                notes.invalid_utf8 = 1;
+                replace_invalid(text, &mut self.plain);
+                &self.plain
+            }
+            None => {
+                notes = self.ndjson.object(record, &mut self.plain);
+                if notes.malformed > 0 {
+                    return notes;
+                }
+                &self.plain
+            }
+        };
+        notes.truncated = u64::from(message.len() > MAX_MESSAGE);
+        append(record, message, out);
+        notes
     }
 }
 
-/// The entries of a block, in their order.
+/// Appends the entry of a message that is UTF-8.
+fn append(record: &Record<'_>, message: &[u8], out: &mut Vec<u8>) {
+    let (message, mark) = match message {
+        b"" => (&b" "[..], ""),
+        _ if message.len() > MAX_MESSAGE => (cut(message, MAX_MESSAGE - CUT_MARK.len()), CUT_MARK),
+        _ => (message, ""),
+    };
+    let millis = record.time.div_euclid(1_000_000).max(0);
+    let source_len = u32::try_from(record.map.len()).unwrap_or(u32::MAX);
+    let message_len = (message.len() + mark.len()) as u32; // at most MAX_MESSAGE
+    out.reserve(HEADER + message.len());
+    out.extend_from_slice(&millis.to_le_bytes());
+    out.extend_from_slice(&message_len.to_le_bytes());
+    out.extend_from_slice(&source_len.to_le_bytes());
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    escape::utf8(message, out);
+    out.extend_from_slice(mark.as_bytes());
+    let escaped_len = (out.len() - start - 4) as u32; // at most six times MAX_MESSAGE
+    out[start..start + 4].copy_from_slice(&escaped_len.to_le_bytes());
+}
+
+/// The text under the last `log` of a map; none if it has none or its value is no text.
+fn log_text(map: &[u8]) -> Result<Option<&[u8]>, crate::record::msgpack::Error> {
+    let mut reader = Reader::new(map);
+    let mut found = None;
+    let Value::Map(len) = reader.read()? else { return Err(crate::record::msgpack::Error::Reserved) };
+    for _ in 0..len {
+        let key = reader.skip()?;
+        let value = reader.skip()?;
+        if Reader::new(key).read()?.text() == Some(b"log") {
+            found = Reader::new(value).read()?.text();
+        }
+    }
+    Ok(found)
+}
+
+fn replace_invalid(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        out.extend_from_slice(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// The longest beginning of UTF-8 text that has at most `max` bytes and ends between characters.
+pub(super) fn cut(text: &[u8], max: usize) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
+    let mut end = max;
+    // Continuation bytes are 10xxxxxx.
+    while end > 0 && text[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The entries of a block, in their order. Ends at the first that is not whole, which a block of [`EntryEncoder`]'s
+/// never has.
 pub fn entries(block: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    let _ = block;
-    std::iter::empty()
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let (millis, after) = rest.split_first_chunk()?;
+        let (message_len, after) = after.split_first_chunk()?;
+        let (source_len, after) = after.split_first_chunk()?;
+        let (escaped_len, after) = after.split_first_chunk()?;
+        let (escaped, after) = after.split_at_checked(u32::from_le_bytes(*escaped_len) as usize)?;
+        rest = after;
+        Some(Entry {
+            millis: i64::from_le_bytes(*millis),
+            message_len: u32::from_le_bytes(*message_len),
+            source_len: u32::from_le_bytes(*source_len),
+            escaped,
+        })
+    })
 }

@@ -4,6 +4,10 @@
 mod block;
 mod compress;
 pub mod entries;
+mod escape;
+mod json;
+mod members;
+mod names;
 pub mod ndjson;
 pub mod partition;
 pub mod template;
@@ -12,6 +16,7 @@ pub mod timestamp;
 pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
 pub use compress::Compression;
 pub use entries::Message;
+pub use names::Target;
 pub use ndjson::LogJson;
 pub use partition::Partitioner;
 pub use template::Template;
@@ -39,6 +44,25 @@ pub struct Notes {
     pub duplicate_keys: u64,
     /// NaN and infinite numbers, which JSON lacks: they became null.
     pub not_finite: u64,
+    /// Records that are no whole msgpack map within its bounds: nothing was written, so there is nothing to count as
+    /// encoded.
+    pub malformed: u64,
+    /// Messages cut to what CloudWatch Logs takes.
+    pub truncated: u64,
+}
+
+impl Notes {
+    /// Each count under the name that metrics give it.
+    pub fn kinds(self) -> [(&'static str, u64); 5] {
+        let Self { invalid_utf8, duplicate_keys, not_finite, malformed, truncated } = self;
+        [
+            ("invalid_utf8", invalid_utf8),
+            ("duplicate_keys", duplicate_keys),
+            ("not_finite", not_finite),
+            ("malformed", malformed),
+            ("truncated", truncated),
+        ]
+    }
 }
 
 impl std::ops::AddAssign for Notes {
@@ -46,6 +70,8 @@ impl std::ops::AddAssign for Notes {
         self.invalid_utf8 += other.invalid_utf8;
         self.duplicate_keys += other.duplicate_keys;
         self.not_finite += other.not_finite;
+        self.malformed += other.malformed;
+        self.truncated += other.truncated;
     }
 }
 
@@ -67,3 +93,6 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod reference;

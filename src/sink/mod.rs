@@ -5,6 +5,7 @@ pub mod common;
 mod context;
 pub mod file;
 pub mod object;
+pub mod retry;
 pub mod s3;
 pub mod stdout;
 

@@ -16,7 +16,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(queue: Arc<Queue>, blocks: Vec<Block>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, flight: u64, blocks: Vec<Block>) -> Self {
         debug_assert!(!blocks.is_empty());
         let (mut count, mut tickets, mut held) = (Count::default(), Tickets::none(), 0);
         for block in &blocks {
@@ -24,7 +24,8 @@ impl Lease {
             tickets.join(&block.meta.tickets);
             held += block.data.len() as u64;
         }
-        Self { blocks, held, receipt: Receipt { queue, count, tickets } }
+        let receipt = Receipt(Some(Claim { queue, flights: vec![flight], count, tickets }));
+        Self { blocks, held, receipt }
     }
 
     /// The blocks, in sequence.
@@ -40,9 +41,7 @@ impl Lease {
     /// Lets the bytes go and keeps the claim on the records.
     pub fn into_receipt(mut self) -> Receipt {
         self.free();
-        // Only the bytes end here; the records' claim moves on.
-        let queue = Arc::clone(&self.receipt.queue);
-        std::mem::replace(&mut self.receipt, Receipt { queue, count: Count::default(), tickets: Tickets::none() })
+        Receipt(self.receipt.0.take())
     }
 
     /// The target confirmed all blocks.
@@ -58,8 +57,8 @@ impl Lease {
     fn free(&mut self) {
         self.blocks.clear();
         let held = std::mem::take(&mut self.held);
-        if held > 0 {
-            self.receipt.queue.free(held);
+        if let (Some(claim), true) = (&self.receipt.0, held > 0) {
+            claim.queue.free(held);
         }
     }
 }
@@ -72,8 +71,12 @@ impl Drop for Lease {
 
 /// The claim on records whose bytes are out of our hands: sent, and not confirmed yet.
 #[derive(Debug)]
-pub struct Receipt {
+pub struct Receipt(Option<Claim>);
+
+#[derive(Debug)]
+struct Claim {
     queue: Arc<Queue>,
+    flights: Vec<u64>,
     count: Count,
     tickets: Tickets,
 }
@@ -81,29 +84,25 @@ pub struct Receipt {
 impl Receipt {
     /// What it stands for.
     pub fn count(&self) -> Count {
-        self.count
+        self.0.as_ref().map(|claim| claim.count).unwrap_or_default()
     }
 
     /// Takes over the claim of `other`, of the same queue.
     pub fn join(&mut self, mut other: Self) {
-        self.count += std::mem::take(&mut other.count);
-        self.tickets.join(&std::mem::take(&mut other.tickets));
+        match (&mut self.0, other.0.take()) {
+            (Some(mine), Some(theirs)) => {
+                mine.count += theirs.count;
+                mine.tickets.join(&theirs.tickets);
+                mine.flights.extend(theirs.flights);
+            }
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
     }
 
-    /// The target confirmed some of the records but rejected others.
+    /// The target confirmed the records but for these, which it rejected for good.
     pub fn settled(mut self, rejected: &[(&'static str, Count)]) {
-        let mut good = std::mem::take(&mut self.count);
-        let mut books = self.queue.ledger().books();
-        let book = &mut books.sinks[self.queue.sink()];
-        book.in_flight -= good;
-        for &(reason, count) in rejected {
-            good -= count;
-            *book.dropped.entry(reason).or_default() += count;
-        }
-        book.delivered += good;
-        drop(books);
         let outcome = if rejected.is_empty() { Outcome::Delivered } else { Outcome::Dropped };
-        std::mem::take(&mut self.tickets).settle(outcome);
+        self.end(rejected, outcome);
     }
 
     /// The target confirmed all records.
@@ -113,23 +112,34 @@ impl Receipt {
 
     /// The records are given up for this reason.
     pub fn dropped(self, reason: &'static str) {
-        let count = self.count;
+        let count = self.count();
         self.settled(&[(reason, count)]);
+    }
+
+    fn end(&mut self, rejected: &[(&'static str, Count)], outcome: Outcome) {
+        let Some(claim) = self.0.take() else { return };
+        {
+            let mut books = claim.queue.ledger().books();
+            let book = &mut books.sinks[claim.queue.sink()];
+            let mut good = claim.count;
+            book.in_flight -= good;
+            for &(reason, count) in rejected {
+                good -= count;
+                *book.dropped.entry(reason).or_default() += count;
+            }
+            book.delivered += good;
+        }
+        claim.tickets.settle(outcome);
+        for flight in claim.flights {
+            claim.queue.landed(flight);
+        }
     }
 }
 
 impl Drop for Receipt {
     /// A claim that nobody settled: the sink's task ended with it. Counted, and the sender has to repeat the chunk.
     fn drop(&mut self) {
-        let count = std::mem::take(&mut self.count);
-        if count == Count::default() {
-            return;
-        }
-        let mut books = self.queue.ledger().books();
-        let book = &mut books.sinks[self.queue.sink()];
-        book.in_flight -= count;
-        *book.dropped.entry("abandoned").or_default() += count;
-        drop(books);
-        std::mem::take(&mut self.tickets).settle(Outcome::Lost);
+        let count = self.count();
+        self.end(&[("abandoned", count)], Outcome::Lost);
     }
 }

@@ -47,10 +47,12 @@ pub struct LaneState {
     pub ready_bytes: u64,
     /// How many those are.
     pub ready_blocks: usize,
+    /// Their records.
+    pub ready_records: u64,
     /// When the first record of the oldest block was routed.
     pub opened: Moment,
-    /// Whether a sender waits for one of the ready blocks.
-    pub awaited: bool,
+    /// When the first record of the first ready block that a sender waits for was routed.
+    pub awaited_since: Option<Moment>,
 }
 
 /// The queue of one sink.
@@ -71,7 +73,25 @@ struct State {
     /// Bytes of all blocks in lanes and leases.
     used: u64,
     next_sequence: u64,
-    lanes: HashMap<Arc<Partition>, VecDeque<Slot>>,
+    lanes: HashMap<Arc<Partition>, Lane>,
+    next_flight: u64,
+    /// When the oldest record of each lease or receipt that is not settled was routed.
+    flights: HashMap<u64, Moment>,
+}
+
+/// The blocks of one partition. Sums over the ready ones are kept, so that a look at a long lane costs nothing.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Increasing in sequence.
+    slots: VecDeque<Slot>,
+    /// How many slots at the front have their bytes.
+    ready: usize,
+    /// Bytes of those.
+    ready_bytes: u64,
+    /// Records of those.
+    ready_records: u64,
+    /// Sequence and age of those that a sender waits for.
+    awaited: VecDeque<(u64, Moment)>,
 }
 
 #[derive(Debug)]
@@ -127,10 +147,14 @@ impl Queue {
                 state.next_sequence += 1;
                 state.used += len;
                 let lane = state.lanes.entry(Arc::clone(&meta.partition)).or_default();
-                lane.push_back(Slot { sequence, meta, block: None });
+                lane.slots.push_back(Slot { sequence, meta, block: None });
                 Some(sequence)
             }
         };
+        if !dropped.is_empty() {
+            // What stood behind a block without bytes may be ready now.
+            self.changed.notify_one();
+        }
         for meta in dropped {
             meta.tickets.settle(Outcome::Dropped);
         }
@@ -143,10 +167,11 @@ impl Queue {
         let freed = {
             let mut state = self.state();
             let Some(lane) = state.lanes.get_mut(partition) else { return };
-            let Ok(at) = lane.binary_search_by_key(&sequence, |slot| slot.sequence) else { return };
-            let before = lane[at].len();
+            let Ok(at) = lane.slots.binary_search_by_key(&sequence, |slot| slot.sequence) else { return };
+            let before = lane.slots[at].len();
             let after = data.len() as u64;
-            lane[at].block = Some((data, checksum));
+            lane.slots[at].block = Some((data, checksum));
+            lane.advance();
             state.used = state.used - before + after;
             after < before
         };
@@ -163,17 +188,17 @@ impl Queue {
         let mut state = self.state();
         let lane = state.lanes.get_mut(partition)?;
         let mut sum = 0;
-        while let Some(Slot { block: Some((data, _)), .. }) = lane.front() {
+        while let Some(Slot { block: Some((data, _)), .. }) = lane.slots.front() {
             let len = data.len() as u64;
             if !blocks.is_empty() && sum + len > max_bytes {
                 break;
             }
             sum += len;
-            if let Some(Slot { sequence, meta, block: Some((data, checksum)) }) = lane.pop_front() {
+            if let Some(Slot { sequence, meta, block: Some((data, checksum)) }) = lane.pop() {
                 blocks.push(Block { sequence, meta, data, checksum });
             }
         }
-        if lane.is_empty() {
+        if lane.slots.is_empty() {
             state.lanes.remove(partition);
         }
         if blocks.is_empty() {
@@ -181,17 +206,23 @@ impl Queue {
         }
         let mut count = Count::default();
         blocks.iter().for_each(|block| count += block.meta.count);
+        let flight = state.depart(&blocks);
         let mut books = self.ledger.books();
         let book = &mut books.sinks[self.sink];
         book.queued -= count;
         book.in_flight += count;
-        Some(Lease::new(Arc::clone(self), blocks))
+        Some(Lease::new(Arc::clone(self), flight, blocks))
     }
 
     /// The partitions that have blocks, ready or not, in no particular order.
     pub fn lanes(&self) -> Vec<LaneState> {
         let state = self.state();
-        state.lanes.iter().map(|(partition, slots)| lane_state(partition, slots)).collect()
+        state.lanes.iter().filter_map(|(partition, lane)| lane.state(partition)).collect()
+    }
+
+    /// One partition, if it has blocks, ready or not.
+    pub fn lane(&self, partition: &Arc<Partition>) -> Option<LaneState> {
+        self.state().lanes.get(partition).and_then(|lane| lane.state(partition))
     }
 
     /// Comes back when something changed since the last call. Cancel safe; for one waiter.
@@ -236,12 +267,38 @@ impl Queue {
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         let state = self.state();
-        state.lanes.is_empty() && state.used == 0
+        state.lanes.is_empty() && state.flights.is_empty()
     }
 
-    /// When the first record of the oldest waiting block was routed.
+    /// When the oldest record that waits or is in flight was routed.
     pub fn oldest(&self) -> Option<Moment> {
-        self.state().lanes.values().filter_map(|lane| lane.front()).map(|slot| slot.meta.opened).min()
+        let state = self.state();
+        let waiting = state.lanes.values().filter_map(|lane| lane.slots.front()).map(|slot| slot.meta.opened);
+        waiting.chain(state.flights.values().copied()).min()
+    }
+
+    /// Drops all that waits, counted under `reason`, so that a sender repeats it. What is in flight is left alone.
+    pub fn abandon(&self, reason: &'static str) -> Count {
+        let mut sum = Count::default();
+        let dropped: Vec<Slot> = {
+            let mut state = self.state();
+            let slots: Vec<Slot> = state.lanes.drain().flat_map(|(_, lane)| lane.slots).collect();
+            let mut books = self.ledger.books();
+            let book = &mut books.sinks[self.sink];
+            for slot in &slots {
+                state.used -= slot.len();
+                book.queued -= slot.meta.count;
+                *book.dropped.entry(reason).or_default() += slot.meta.count;
+                sum += slot.meta.count;
+            }
+            slots
+        };
+        for slot in dropped {
+            slot.meta.tickets.settle(Outcome::Lost);
+        }
+        self.freed.notify_waiters();
+        self.changed.notify_one();
+        sum
     }
 
     /// The sink's index in the ledger.
@@ -254,6 +311,12 @@ impl Queue {
         &self.ledger
     }
 
+    /// A lease or receipt has come to its end.
+    pub(super) fn landed(&self, flight: u64) {
+        self.state().flights.remove(&flight);
+        self.changed.notify_one();
+    }
+
     /// Lets bytes of a lease go.
     pub(super) fn free(&self, bytes: u64) {
         self.state().used -= bytes;
@@ -263,13 +326,22 @@ impl Queue {
 }
 
 impl State {
+    /// Notes that these blocks are under way.
+    fn depart(&mut self, blocks: &[Block]) -> u64 {
+        let flight = self.next_flight;
+        self.next_flight += 1;
+        let oldest = blocks.iter().map(|block| block.meta.opened).min();
+        self.flights.insert(flight, oldest.unwrap_or_default());
+        flight
+    }
+
     /// Removes the oldest block that waits.
     fn pop_oldest(&mut self) -> Option<Slot> {
-        let partition =
-            self.lanes.iter().min_by_key(|(_, lane)| lane.front().map(|slot| slot.sequence)).map(|(p, _)| p.clone())?;
+        let oldest = |(_, lane): &(&Arc<Partition>, &Lane)| lane.slots.front().map(|slot| slot.sequence);
+        let partition = Arc::clone(self.lanes.iter().min_by_key(oldest)?.0);
         let lane = self.lanes.get_mut(&partition)?;
-        let slot = lane.pop_front()?;
-        if lane.is_empty() {
+        let slot = lane.pop()?;
+        if lane.slots.is_empty() {
             self.lanes.remove(&partition);
         }
         self.used -= slot.len();
@@ -277,14 +349,43 @@ impl State {
     }
 }
 
-fn lane_state(partition: &Arc<Partition>, slots: &VecDeque<Slot>) -> LaneState {
-    let ready = slots.iter().take_while(|slot| slot.block.is_some());
-    let (mut ready_bytes, mut ready_blocks, mut awaited) = (0, 0, false);
-    for slot in ready {
-        ready_bytes += slot.len();
-        ready_blocks += 1;
-        awaited |= !slot.meta.tickets.is_empty();
+impl Lane {
+    /// A slot was filled: counts what is ready at the front now.
+    fn advance(&mut self) {
+        while let Some(slot) = self.slots.get(self.ready).filter(|slot| slot.block.is_some()) {
+            self.ready += 1;
+            self.ready_bytes += slot.len();
+            self.ready_records += slot.meta.count.records;
+            if !slot.meta.tickets.is_empty() {
+                self.awaited.push_back((slot.sequence, slot.meta.opened));
+            }
+        }
     }
-    let opened = slots.front().map(|slot| slot.meta.opened).unwrap_or_default();
-    LaneState { partition: Arc::clone(partition), ready_bytes, ready_blocks, opened, awaited }
+
+    /// Removes the front, ready or not.
+    fn pop(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_front()?;
+        if self.ready > 0 {
+            self.ready -= 1;
+            self.ready_bytes -= slot.len();
+            self.ready_records -= slot.meta.count.records;
+            self.awaited.pop_front_if(|(sequence, _)| *sequence == slot.sequence);
+        } else {
+            // What stood behind it may have been ready all along.
+            self.advance();
+        }
+        Some(slot)
+    }
+
+    /// None for a lane without slots, which does not occur in a queue.
+    fn state(&self, partition: &Arc<Partition>) -> Option<LaneState> {
+        Some(LaneState {
+            partition: Arc::clone(partition),
+            ready_bytes: self.ready_bytes,
+            ready_blocks: self.ready,
+            ready_records: self.ready_records,
+            opened: self.slots.front()?.meta.opened,
+            awaited_since: self.awaited.front().map(|(_, opened)| *opened),
+        })
+    }
 }

@@ -1,10 +1,44 @@
 //! Objects: sealed blocks of one partition, one after the other, closed by size, age, pressure, a waiting ack or the
 //! drain. The store behind them is S3 or a directory.
+//!
+//! [`run`] is the one task of such a sink. `cutter` decides when an object is closed, `driver` takes blocks from the
+//! queue and keeps up to [`REQUESTS`] requests under way, `upload` brings one object to its end, `frame` compresses
+//! anew what should not go out as it lies in the queue, `key` names objects.
+
+mod cutter;
+mod driver;
+mod frame;
+mod key;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use driver::{Objects, run};
 
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::encode::{Compression, Format};
+
+/// Requests of one sink under way at once. Four of 8 MiB fill a Fargate task's network, and bound what they hold.
+pub const REQUESTS: usize = 4;
+
+/// An object up to this size is one request; a larger one is written in parts of about this size.
+pub const PART_SIZE: u64 = 8 << 20;
+
+/// S3 refuses smaller parts, the last one excepted (`EntityTooSmall`).
+pub const MIN_PART_SIZE: u64 = 5 << 20;
+
+/// S3's bound on the parts of an object.
+pub const MAX_PARTS: usize = 10_000;
+
+/// How keys end.
+pub fn extension(format: Format, compression: Compression) -> String {
+    let Format::Ndjson = format;
+    format!("ndjson{}", compression.extension())
+}
 
 /// What became of one attempt to send something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +51,8 @@ pub enum Attempt<T> {
     Rejected(&'static str, String),
 }
 
-/// Where objects are kept. Each call is one attempt; the caller repeats it.
+/// Where objects are kept. Each call is one attempt; the caller repeats it, and begins a part or the end of an upload
+/// only after all earlier parts are confirmed. An attempt may be dropped before its end and repeated.
 pub trait ObjectStore: Send + Sync + 'static {
     /// An object that is written in parts.
     type Upload: Send + Sync + 'static;

@@ -1,0 +1,134 @@
+//! What the admin endpoints know of the running process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::encode::Count;
+use crate::ledger::{Ledger, Reasons};
+use crate::metrics::Metrics;
+use crate::metrics::process::Usage;
+use crate::record::EcsMetadata;
+use crate::spool::Queue;
+
+/// Shared with the pipeline, which sets what changes.
+#[derive(Debug)]
+pub struct AdminState {
+    /// The books.
+    pub ledger: Arc<Ledger>,
+    /// The sinks' queues in the ledger's order.
+    pub queues: Vec<Arc<Queue>>,
+    /// All metrics.
+    pub metrics: Metrics,
+    /// Since the start.
+    pub clock: Clock,
+    /// Of the running config.
+    pub fingerprint: String,
+    /// `/delivering` fails when the oldest undelivered record is older than this.
+    pub delivering_after: Duration,
+    /// Task metadata, once it is known.
+    pub ecs: OnceLock<Arc<EcsMetadata>>,
+    /// Whether records are accepted.
+    pub ready: AtomicBool,
+}
+
+impl AdminState {
+    /// Whether records are accepted.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Which sinks hold records that are too old, in words.
+    pub fn overdue(&self) -> Option<String> {
+        let books = self.ledger.snapshot();
+        let mut words = String::new();
+        for (queue, book) in self.queues.iter().zip(&books.sinks) {
+            let age = self.age(queue).unwrap_or_default();
+            if age > self.delivering_after {
+                let name = &book.name;
+                words += &format!("sink {name}: the oldest record has waited for {} s\n", age.as_secs());
+            }
+        }
+        (!words.is_empty()).then_some(words)
+    }
+
+    fn age(&self, queue: &Queue) -> Option<Duration> {
+        queue.oldest().map(|opened| self.clock.now().saturating_sub(opened))
+    }
+
+    /// The metrics as text.
+    pub fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    /// The status as JSON.
+    pub fn status(&self) -> String {
+        let usage = Usage::read();
+        let ecs = self.ecs.get().map(|ecs| {
+            let (family, revision) = ecs.task_definition.rsplit_once(':').unwrap_or((&ecs.task_definition, ""));
+            json!({"cluster": ecs.cluster, "task_arn": ecs.task_arn, "task_definition": family, "revision": revision})
+        });
+        let status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config_fingerprint": self.fingerprint,
+            "ecs": ecs,
+            "uptime_seconds": self.clock.now().as_secs_f64(),
+            "ready": self.is_ready(),
+            "process": {
+                "resident_bytes": usage.resident,
+                "cpu_seconds": usage.cpu.as_secs_f64(),
+                "open_files": usage.open_files,
+            },
+            "ledger": self.ledger_json(),
+        });
+        format!("{status:#}\n")
+    }
+
+    fn ledger_json(&self) -> Value {
+        let books = self.ledger.snapshot();
+        let sources: BTreeMap<_, _> = books
+            .sources
+            .iter()
+            .map(|book| {
+                let account = json!({
+                    "received": count(book.received),
+                    "routed": count(book.routed),
+                    "dropped": reasons(&book.dropped),
+                });
+                (&book.name, account)
+            })
+            .collect();
+        let routes: BTreeMap<_, _> =
+            books.routes.iter().map(|book| (&book.name, json!({"matched": count(book.matched)}))).collect();
+        let sinks: BTreeMap<_, _> = books
+            .sinks
+            .iter()
+            .zip(&self.queues)
+            .map(|(book, queue)| {
+                let (used, bound) = queue.fill_level();
+                let account = json!({
+                    "accepted": count(book.accepted),
+                    "delivered": count(book.delivered),
+                    "waiting": count(book.waiting()),
+                    "dropped": reasons(&book.dropped),
+                    "queue": {"bytes": used, "limit_bytes": bound},
+                    "oldest_undelivered_seconds": self.age(queue).map(|age| age.as_secs_f64()),
+                });
+                (&book.name, account)
+            })
+            .collect();
+        json!({"sources": sources, "routes": routes, "sinks": sinks, "discrepancies": books.discrepancies()})
+    }
+}
+
+fn count(count: Count) -> Value {
+    json!({"records": count.records, "bytes": count.bytes})
+}
+
+fn reasons(reasons: &Reasons) -> Value {
+    reasons.iter().map(|(reason, n)| (reason.to_string(), count(*n))).collect::<serde_json::Map<_, _>>().into()
+}

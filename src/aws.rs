@@ -1,1 +1,0 @@
-//! Region, credentials, endpoints and timeouts of AWS, once for all sinks.

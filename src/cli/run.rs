@@ -1,0 +1,82 @@
+//! `run`: the router.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{ConfigArg, log};
+use crate::config::Plan;
+use crate::pipeline::{Drained, Pipeline, report};
+
+/// Run the router until SIGTERM, then drain
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  logweir run -c config/sidecar.yaml")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Runs the router; the exit code is 0 when the drain dropped nothing.
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
+    let (plan, _) = args.config.plan()?;
+    log::init(&plan.log)?;
+    let drained = runtime()?.block_on(serve(plan))?;
+    Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve(plan: Plan) -> Result<Drained> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let pipeline = Pipeline::build(plan).await?;
+    for (source, addresses) in pipeline.listening() {
+        tracing::info!("source {source} listens on {}", addresses.join(", "));
+    }
+    if let Some(address) = pipeline.admin_address() {
+        tracing::info!("admin on http://{address}/status");
+    }
+    let ledger = pipeline.ledger();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = pipeline.run(async {
+        // A dropped sender cannot happen before the stop: it lives as long as this future is polled.
+        let _ = stopped.await;
+    });
+    tokio::pin!(running);
+    tokio::select! {
+        drained = &mut running => return Ok(drained),
+        () = either(&mut term, &mut int) => drop(stop),
+    }
+    tokio::select! {
+        drained = &mut running => Ok(drained),
+        () = either(&mut term, &mut int) => {
+            tracing::error!("a second signal: ending at once, what waits is lost");
+            report::print(&ledger.snapshot());
+            std::process::exit(1);
+        }
+    }
+}
+
+fn either<'a>(term: &'a mut Signal, int: &'a mut Signal) -> impl Future<Output = ()> + 'a {
+    async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    }
+}
+
+/// One core gets the single-threaded scheduler: with nothing to run beside, the other one only costs.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    // Blocking threads compress blocks (no more than there are cores can do that at a time) and write files.
+    builder.worker_threads(cores).max_blocking_threads(cores + 2).enable_all();
+    builder.build().context("cannot start the runtime")
+}

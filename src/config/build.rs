@@ -1,0 +1,186 @@
+//! From the file as written to the plan as it runs.
+
+use std::path::Path;
+
+use super::cgroup;
+use super::check::{self, Check, Step::Key};
+use super::file::{File, Metadata};
+use super::plan::{DrainPlan, MemoryOrigin, MemoryPlan, Plan};
+use super::problem::{Problem, Problems};
+use super::substitute::{Vars, substitute};
+use super::value::Size;
+use super::yaml::{self, Content, Node};
+
+/// Share of the cgroup's limit that the process takes: the rest is for the kernel's socket buffers and page cache,
+/// which count against the same limit.
+const CGROUP_SHARE_PERCENT: u64 = 60;
+/// Memory without a limit to go by.
+const DEFAULT_MEMORY: Size = Size::mib(256);
+/// Least memory: read buffers, one frame of 8 MiB, compression contexts and a queue that is worth its name.
+const LEAST_MEMORY: Size = Size::mib(32);
+/// Share of the memory that waits in queues; the rest is buffers, open blocks and what is in flight.
+const QUEUES_PERCENT: u64 = 50;
+/// ECS kills so long after SIGTERM, unless `stopTimeout` says otherwise.
+const ECS_STOP_TIMEOUT_SECS: u64 = 30;
+/// Set by the ECS agent in every container.
+const ECS_METADATA_VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
+
+/// What of the machine goes into a plan; an argument so that tests choose it.
+pub struct Host<'a> {
+    /// Environment variables.
+    pub vars: &'a Vars<'a>,
+    /// The container's memory limit in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+impl Host<'static> {
+    /// This process.
+    pub fn this() -> Self {
+        Self { vars: &|name| std::env::var(name).ok(), memory_limit: cgroup::memory_limit(Path::new("/")) }
+    }
+}
+
+/// The plan of a text, or everything that is wrong with it. `file` is what errors call it.
+pub fn load(file: &str, text: &str, host: &Host<'_>) -> Result<Plan, Problems> {
+    let mut problems = Vec::new();
+    let plan = plan(text, host, &mut problems);
+    match plan {
+        Some(plan) if problems.is_empty() => Ok(plan),
+        _ => Err(Problems::new(file, text, problems)),
+    }
+}
+
+fn plan(text: &str, host: &Host<'_>, problems: &mut Vec<Problem>) -> Option<Plan> {
+    let mut root = yaml::parse(text, problems)?;
+    substitute(&mut root, "", host.vars, problems);
+    // What a scalar without its variable looks like is no second mistake.
+    let broken: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
+    let mut found = Vec::new();
+    let plan = checked(text, &root, host, &mut found);
+    problems.extend(found.into_iter().filter(|problem| !broken.contains(&problem.path)));
+    Some(plan)
+}
+
+/// The plan of a tree; one to be thrown away when there are problems.
+fn checked(text: &str, root: &Node, host: &Host<'_>, problems: &mut Vec<Problem>) -> Plan {
+    let file = super::read::read(root, problems);
+    let mut check = Check { text, root, problems: Vec::new(), warnings: Vec::new() };
+
+    let memory = memory(&mut check, file.memory, host.memory_limit);
+    let sources = check::sources(&mut check, &file.sources);
+    let sinks = check::sinks(&mut check, &file.sinks, &memory);
+    let routes = check::routes(&mut check, &file.routes, &file.level);
+    let admin = check::admin(&mut check, file.admin.as_ref(), &sources);
+    let tests = check::tests(&mut check, &file.tests, &routes);
+    let drain = drain(&mut check, &file);
+    for (index, sink) in sinks.iter().enumerate() {
+        if !routes.iter().any(|route| route.sinks.contains(&index)) {
+            check.warn(format!("sinks.{}: no route leads here, so it will never receive a record", sink.name));
+        }
+    }
+    problems.append(&mut check.problems);
+    let under_ecs = (host.vars)(ECS_METADATA_VARIABLE).is_some_and(|value| !value.is_empty());
+    let metadata = file.metadata.unwrap_or(if under_ecs { Metadata::Ecs } else { Metadata::None });
+    Plan {
+        sources,
+        routes,
+        sinks,
+        levels: file.level,
+        memory,
+        admin,
+        drain,
+        metadata,
+        log: file.log,
+        tests,
+        fingerprint: fingerprint(root),
+        warnings: check.warnings,
+    }
+}
+
+fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -> MemoryPlan {
+    let (total, origin) = match (configured, limit) {
+        (Some(size), _) => (size.0, MemoryOrigin::Config),
+        (None, Some(limit)) => (share(limit, CGROUP_SHARE_PERCENT), MemoryOrigin::Cgroup(limit)),
+        (None, None) => (DEFAULT_MEMORY.0, MemoryOrigin::Default),
+    };
+    if configured.is_some_and(|size| size < LEAST_MEMORY) {
+        check.problem(&[Key("memory")], format!("{} is too little; at least {LEAST_MEMORY} are needed", Size(total)));
+    }
+    if let Some(limit) = limit.filter(|limit| total > *limit) {
+        let limit = Size(limit);
+        check.warn(format!(
+            "memory: {} is more than the container may use ({limit}); the kernel will kill it",
+            Size(total)
+        ));
+    }
+    let total = total.max(LEAST_MEMORY.0);
+    MemoryPlan { total, queues: share(total, QUEUES_PERCENT), origin }
+}
+
+fn share(whole: u64, percent: u64) -> u64 {
+    // In 128 bits, since someone may write `memory: 16EiB`.
+    u64::try_from(u128::from(whole) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+}
+
+fn drain(check: &mut Check<'_>, file: &File) -> DrainPlan {
+    let drain = &file.drain;
+    if drain.timeout.0.is_zero() {
+        check.problem(&[Key("drain"), Key("timeout")], "a drain needs some time, for example 25s");
+    } else if drain.quiet >= drain.timeout {
+        check.problem(
+            &[Key("drain"), Key("quiet")],
+            format!("`quiet` must be shorter than `timeout` ({})", drain.timeout),
+        );
+    }
+    if drain.timeout.0.as_secs() >= ECS_STOP_TIMEOUT_SECS {
+        check.warn(format!(
+            "drain.timeout: {} is not below the {ECS_STOP_TIMEOUT_SECS}s after which ECS kills by default; raise the \
+             container's stopTimeout too (Fargate: at most 120s)",
+            drain.timeout
+        ));
+    }
+    DrainPlan { timeout: drain.timeout.0, quiet: drain.quiet.0 }
+}
+
+/// A checksum over what the config says, whatever its comments, order of keys and way of writing. Values of keys that
+/// may be secret are left out.
+fn fingerprint(root: &Node) -> String {
+    let mut canonical = Vec::new();
+    write_canonical(root, &mut canonical);
+    format!("{:016x}", crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &canonical))
+}
+
+fn write_canonical(node: &Node, out: &mut Vec<u8>) {
+    /// Keys whose value only the role's owner should know.
+    const SECRET: [&str; 1] = ["external_id"];
+    let text = |out: &mut Vec<u8>, text: &str| {
+        out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+    };
+    match &node.content {
+        Content::Scalar(scalar) => {
+            out.push(b's');
+            // `12` and `"12"` are not the same.
+            out.push(match scalar.typed() {
+                super::scalar::Typed::Text(_) => b't',
+                _ => b'p',
+            });
+            text(out, &scalar.text);
+        }
+        Content::List(items) => {
+            out.push(b'[');
+            items.iter().for_each(|item| write_canonical(item, out));
+            out.push(b']');
+        }
+        Content::Map(entries) => {
+            out.push(b'{');
+            let mut sorted: Vec<_> = entries.iter().filter(|entry| !SECRET.contains(&entry.key.as_str())).collect();
+            sorted.sort_by(|a, b| a.key.cmp(&b.key));
+            for entry in sorted {
+                text(out, &entry.key);
+                write_canonical(&entry.value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}

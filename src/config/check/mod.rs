@@ -1,0 +1,101 @@
+//! What no single section can know: names that must exist, addresses that must differ, conditions and templates that
+//! must compile. What passes here runs.
+
+mod routes;
+mod sinks;
+mod sources;
+mod tests_section;
+
+pub(super) use routes::routes;
+pub(super) use sinks::sinks;
+pub(super) use sources::{admin, sources};
+pub(super) use tests_section::tests;
+
+use super::locate::locate;
+use super::problem::{Mark, Problem};
+use super::yaml::{Node, join_key};
+
+/// A step into the tree.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    /// Into a map.
+    Key(&'a str),
+    /// Into a list.
+    Index(usize),
+}
+
+/// Where checks leave what they find.
+pub(super) struct Check<'a> {
+    /// The file's text.
+    pub(super) text: &'a str,
+    /// Its tree.
+    pub(super) root: &'a Node,
+    /// Mistakes.
+    pub(super) problems: Vec<Problem>,
+    /// What is allowed, but probably not meant.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Check<'_> {
+    /// A mistake in the value at `path`; when a default stands for it, at the nearest key that is there.
+    pub(super) fn problem(&mut self, path: &[Step<'_>], message: impl Into<String>) {
+        let (at, path, _) = self.find(path);
+        self.problems.push(Problem { at: Some(at), path, message: message.into() });
+    }
+
+    /// A mistake at a byte of the text at `path`.
+    pub(super) fn problem_inside(&mut self, path: &[Step<'_>], offset: usize, message: impl Into<String>) {
+        let (at, path, node) = self.find(path);
+        let at = node.map_or(at, |node| locate(self.text, node, offset));
+        self.problems.push(Problem { at: Some(at), path, message: message.into() });
+    }
+
+    /// Something allowed that is probably not meant.
+    pub(super) fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(message.into());
+    }
+
+    /// The keys of a section, whether their values could be read or not.
+    pub(super) fn names(&self, section: &str) -> Vec<String> {
+        let entries = self.root.get(section).map(|entry| entry.value.entries()).unwrap_or_default();
+        entries.iter().map(|entry| entry.key.clone()).collect()
+    }
+
+    /// Place and path, and the node itself if it is there.
+    fn find(&self, steps: &[Step<'_>]) -> (Mark, String, Option<&Node>) {
+        let (mut node, mut at, mut path, mut there) = (self.root, self.root.at, String::new(), true);
+        for step in steps {
+            let next = match step {
+                Step::Key(key) => {
+                    path = join_key(&path, key);
+                    node.get(key).map(|entry| (&entry.value, entry.at))
+                }
+                Step::Index(index) => {
+                    path = format!("{path}[{index}]");
+                    node.items().get(*index).map(|item| (item, item.at))
+                }
+            };
+            match next {
+                Some((next, key_at)) if there => (node, at) = (next, key_at),
+                _ => there = false,
+            }
+        }
+        // A scalar is pointed at itself, a map or list at its key.
+        if there && node.text().is_some() {
+            at = node.at;
+        }
+        (at, path, there.then_some(node))
+    }
+
+    /// Names stand in metrics, paths and commands.
+    pub(super) fn name(&mut self, path: &[Step<'_>], name: &str) {
+        let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        if !fits || name.is_empty() || name.len() > MAX_NAME {
+            let message = format!("`{name}` is no name; accepted: 1 to {MAX_NAME} letters, digits, `_`, `-` and `.`");
+            self.problem(path, message);
+        }
+    }
+}
+
+/// Longest name of a source, route or sink: they are label values of every metric.
+const MAX_NAME: usize = 64;

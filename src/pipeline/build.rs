@@ -1,0 +1,228 @@
+//! From the plan to the parts of a pipeline: sockets bound, queues, workers and sinks made, nothing running yet.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig};
+use super::worker::{SourceIntake, WorkerParts};
+use crate::admin::AdminState;
+use crate::clock::Clock;
+use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind};
+use crate::encode::entries::EntryEncoder;
+use crate::encode::ndjson::NdjsonEncoder;
+use crate::encode::{Compression, Encoder, Partitioner, Template};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::metrics::books::BooksCollector;
+use crate::metrics::forward::ForwardCollector;
+use crate::metrics::process::ProcessCollector;
+use crate::route::Router;
+use crate::sink::{Phase, SinkContext};
+use crate::source::forward::{ForwardStats, Listeners};
+use crate::source::join::Joiner;
+use crate::spool::Queue;
+
+/// Open blocks of a sink in a worker: a partition more closes the least recently used one.
+const OPEN_PARTITIONS: usize = 64;
+
+/// stdout is read by people: lines appear so soon after they came.
+const STDOUT_DELAY: Duration = Duration::from_millis(200);
+
+/// Why a pipeline cannot be built though its plan is good.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A source's address cannot be bound.
+    #[error("source {name}: {error}")]
+    Source {
+        /// The source.
+        name: String,
+        /// What the system said.
+        error: anyhow::Error,
+    },
+    /// The admin address cannot be bound.
+    #[error("admin: cannot listen on {address}: {error}; choose another with `admin: {{listen: …}}`")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A pipeline that is ready to run; its sockets already listen.
+pub struct Pipeline {
+    pub(super) plan: Plan,
+    pub(super) clock: Clock,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) queues: Vec<Arc<Queue>>,
+    pub(super) sources: Vec<BuiltSource>,
+    pub(super) contexts: Vec<SinkContext>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) admin: Option<TcpListener>,
+    pub(super) state: Arc<AdminState>,
+}
+
+/// A source with its sockets and its way into the pipeline.
+pub(super) struct BuiltSource {
+    pub(super) name: Arc<str>,
+    pub(super) listeners: Listeners,
+    pub(super) intake: SourceIntake,
+    pub(super) stats: Arc<ForwardStats>,
+}
+
+impl BuiltSource {
+    fn addresses(&self) -> Vec<String> {
+        self.listeners.addresses().iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Pipeline {
+    /// Binds the sockets and makes everything that runs behind them.
+    pub async fn build(plan: Plan) -> Result<Self, BuildError> {
+        let clock = Clock::start();
+        let mut listeners = Vec::new();
+        for source in &plan.sources {
+            let SourceKind::Forward(config) = &source.kind;
+            let bound = Listeners::bind(config);
+            listeners.push(bound.map_err(|e| BuildError::Source { name: source.name.clone(), error: e.into() })?);
+        }
+        let admin = match &plan.admin {
+            Some(admin) => {
+                let bound = TcpListener::bind(admin.listen).await;
+                Some(bound.map_err(|error| BuildError::Admin { address: admin.listen, error })?)
+            }
+            None => None,
+        };
+        let ledger = Arc::new(Ledger::new(
+            plan.sources.iter().map(|source| source.name.as_str()),
+            plan.routes.iter().map(|route| route.name.as_str()),
+            plan.sinks.iter().map(|sink| sink.name.as_str()),
+        ));
+        let metrics = Metrics::new();
+        let queues: Vec<_> =
+            plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
+        metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
+        metrics.register(ProcessCollector { clock });
+        let mut sources = Vec::new();
+        for (at, listeners) in listeners.into_iter().enumerate() {
+            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics);
+            let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
+            sources.push(BuiltSource { name, listeners, intake, stats });
+        }
+        let stats = sources.iter().map(|source| (Arc::clone(&source.name), Arc::clone(&source.stats)));
+        metrics.register(ForwardCollector { sources: stats.collect() });
+        let (phase, watched) = watch::channel(Phase::Running);
+        let writer: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
+            name: sink.name.as_str().into(),
+            queue: Arc::clone(queue),
+            metrics: metrics.sink(&sink.name),
+            clock,
+            writer: Arc::clone(&writer),
+            phase: watched.clone(),
+            ack_wait: ack_wait(&plan),
+        });
+        let contexts = contexts.collect();
+        let state = Arc::new(AdminState {
+            ledger: Arc::clone(&ledger),
+            queues: queues.clone(),
+            metrics,
+            clock,
+            fingerprint: plan.fingerprint.clone(),
+            delivering_after: plan.admin.map_or(Duration::MAX, |admin| admin.delivering_after),
+            ecs: OnceLock::new(),
+            ready: AtomicBool::new(false),
+        });
+        Ok(Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state })
+    }
+
+    /// The address that the admin endpoints answer at.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where each source listens.
+    pub fn listening(&self) -> Vec<(Arc<str>, Vec<String>)> {
+        self.sources.iter().map(|source| (Arc::clone(&source.name), source.addresses())).collect()
+    }
+
+    /// The books, to be read while it runs.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
+    }
+}
+
+fn worker(
+    plan: &Plan,
+    at: usize,
+    queues: &[Arc<Queue>],
+    ledger: &Arc<Ledger>,
+    clock: Clock,
+    metrics: &Metrics,
+) -> SourceIntake {
+    let source = &plan.sources[at];
+    let SourceKind::Forward(forward) = &source.kind;
+    let router = Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
+    let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
+        let (partitioner, encoder) = names_and_encoder(plan, sink);
+        let config = outlet_config(plan, sink);
+        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder)
+    });
+    let parts = WorkerParts {
+        source: at,
+        name: source.name.as_str().into(),
+        joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
+        router,
+        outlets: outlets.collect(),
+        open_limit: open_limit(plan),
+    };
+    SourceIntake::new(parts, Arc::clone(ledger), clock)
+}
+
+fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
+    let (seal_after, compression) = match &sink.kind {
+        SinkKind::S3(config) => (config.object.age.0, config.compression),
+        SinkKind::File(config) => (config.object.age.0, config.compression),
+        SinkKind::CloudWatchLogs(config) => (config.batch.age.0, Compression::None),
+        SinkKind::Stdout(_) => (STDOUT_DELAY, Compression::None),
+    };
+    OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
+}
+
+fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
+    let levels = plan.levels.clone();
+    let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
+    match &sink.kind {
+        SinkKind::S3(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::File(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::CloudWatchLogs(c) => (
+            Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
+            Encoder::Entries(EntryEncoder::new(c.message)),
+        ),
+        SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
+    }
+}
+
+/// Open blocks may hold an eighth of the memory, shared by the sources; one block must fit in any case.
+fn open_limit(plan: &Plan) -> usize {
+    let share = plan.memory.total / 8 / plan.sources.len().max(1) as u64;
+    usize::try_from(share).unwrap_or(usize::MAX).max(BLOCK_SIZE)
+}
+
+/// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.
+fn ack_wait(plan: &Plan) -> Duration {
+    let waits = plan.sources.iter().map(|source| match &source.kind {
+        SourceKind::Forward(config) => config.ack_wait.0,
+    });
+    waits.min().unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,177 @@
+//! Runs a pipeline until it is told to stop, then drains it in the direction of the data: sources first, then the
+//! workers' open blocks, then the sinks, all within the drain's timeout.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::build::{BuiltSource, Pipeline};
+use super::worker::SourceIntake;
+use super::{metadata, report};
+use crate::admin::{self, AdminState};
+use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
+use crate::ledger::{Books, Ledger};
+use crate::sink::{Phase, SinkContext, file, stdout};
+use crate::source::{Control, forward};
+use crate::spool::Queue;
+
+/// How much of the drain's timeout the sources may use to read what senders still write.
+const SOURCES_SHARE: f64 = 0.4;
+
+/// How a drain ended.
+#[derive(Clone, Debug)]
+pub struct Drained {
+    /// The books at the end.
+    pub books: Books,
+    /// Records that sinks dropped in the drain, all together.
+    pub dropped: u64,
+    /// A task had ended before it was told to; the log says which.
+    pub failed: bool,
+}
+
+impl Drained {
+    /// Whether all that was accepted before the drain was delivered.
+    pub fn is_clean(&self) -> bool {
+        self.dropped == 0 && !self.failed
+    }
+}
+
+/// The tasks of a running pipeline and what is needed to end them in order.
+struct Running {
+    sources: JoinSet<()>,
+    sinks: JoinSet<()>,
+    /// Timers, the admin server, the metadata fetch: ended without ceremony.
+    helpers: JoinSet<()>,
+    control: Control,
+    phase: tokio::sync::watch::Sender<Phase>,
+    intakes: Vec<SourceIntake>,
+    queues: Vec<Arc<Queue>>,
+    ledger: Arc<Ledger>,
+    state: Arc<AdminState>,
+}
+
+impl Pipeline {
+    /// Runs until `stop` comes back, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
+        let drain = self.plan.drain;
+        let mut running = self.spawn().await;
+        let failed = tokio::select! {
+            () = stop => false,
+            Some(ended) = running.sinks.join_next() => fail("a sink", ended),
+            Some(ended) = running.sources.join_next() => fail("a source", ended),
+        };
+        let before = report::dropped(&running.ledger.snapshot());
+        let books = running.drain(drain).await;
+        report::print(&books);
+        Drained { dropped: report::dropped(&books) - before, books, failed }
+    }
+
+    async fn spawn(self) -> Running {
+        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state } = self;
+        let (mut helpers, mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        if let Some(listener) = admin {
+            helpers.spawn(admin::serve(listener, Arc::clone(&state)));
+        }
+        for (context, sink) in contexts.into_iter().zip(&plan.sinks) {
+            spawn_sink(&mut sinks, context, sink.kind.clone());
+        }
+        let intakes: Vec<_> = sources.iter().map(|source| source.intake.clone()).collect();
+        for intake in intakes.clone() {
+            helpers.spawn(async move { intake.tick().await });
+        }
+        if let Some(endpoint) = metadata::endpoint(plan.metadata) {
+            learn_metadata(&mut helpers, endpoint, &intakes, &state).await;
+        }
+        let control = Control::new();
+        for (source, planned) in sources.into_iter().zip(plan.sources) {
+            let BuiltSource { name, listeners, intake, stats } = source;
+            let SourceKind::Forward(config) = planned.kind;
+            let shutdown = control.subscribe();
+            tasks.spawn(async move {
+                if let Err(error) = forward::serve(listeners, &config, &name, intake, clock, stats, shutdown).await {
+                    tracing::error!("source {name} cannot go on: {error}");
+                }
+            });
+        }
+        state.ready.store(true, Ordering::Release);
+        Running { sources: tasks, sinks, helpers, control, phase, intakes, queues, ledger, state }
+    }
+}
+
+impl Running {
+    async fn drain(mut self, plan: DrainPlan) -> Books {
+        tracing::info!("draining for at most {:?}", plan.timeout);
+        self.state.ready.store(false, Ordering::Release);
+        let start = Instant::now();
+        let deadline = start + plan.timeout;
+
+        self.control.drain(plan.quiet, start + plan.timeout.mul_f64(SOURCES_SHARE));
+        if timeout_at(deadline, self.control.reading_over()).await.is_err() {
+            tracing::warn!("a source did not stop reading in time");
+        }
+        self.intakes.iter().for_each(SourceIntake::finish);
+        // Only now can no block come any more.
+        let _ = self.phase.send(Phase::Draining);
+        let emptied = async { while self.sinks.join_next().await.is_some() {} };
+        if timeout_at(deadline, emptied).await.is_err() {
+            tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped");
+        }
+        self.sinks.shutdown().await;
+        for queue in &self.queues {
+            queue.abandon("drain_timeout");
+        }
+        self.control.end();
+        // The last acks are written in no time or not at all.
+        let closed = async { while self.sources.join_next().await.is_some() {} };
+        let _ = timeout(plan.quiet, closed).await;
+        self.sources.shutdown().await;
+        self.helpers.shutdown().await;
+        self.ledger.snapshot()
+    }
+}
+
+/// Waits for the task metadata, but not long: the sockets are bound, so what senders write meanwhile waits in the
+/// kernel; afterwards records go without, until it arrives.
+async fn learn_metadata(
+    helpers: &mut JoinSet<()>,
+    endpoint: String,
+    intakes: &[SourceIntake],
+    state: &Arc<AdminState>,
+) {
+    let (known, wait) = tokio::sync::oneshot::channel();
+    let (intakes, state) = (intakes.to_vec(), Arc::clone(state));
+    helpers.spawn(async move {
+        let ecs = metadata::fetch(&endpoint).await;
+        intakes.iter().for_each(|intake| intake.set_metadata(Arc::clone(&ecs)));
+        let _ = state.ecs.set(ecs);
+        let _ = known.send(());
+    });
+    if timeout(metadata::PATIENCE, wait).await.is_err() {
+        tracing::warn!("reading begins without task metadata; it is added as soon as it arrives");
+    }
+}
+
+/// Says that a task ended on its own; it should not.
+fn fail(what: &str, ended: Result<(), JoinError>) -> bool {
+    match ended {
+        Ok(()) => tracing::error!("{what} ended by itself; draining"),
+        Err(error) => tracing::error!("{what} ended: {error}; draining. This is a bug of logweir, please report it"),
+    }
+    true
+}
+
+fn spawn_sink(tasks: &mut JoinSet<()>, context: SinkContext, kind: SinkKind) {
+    match kind {
+        SinkKind::File(config) => tasks.spawn(file::run(context, config)),
+        SinkKind::Stdout(_) => tasks.spawn(stdout::run(context)),
+        #[cfg(feature = "aws")]
+        SinkKind::S3(config) => tasks.spawn(crate::sink::s3::run(context, config)),
+        #[cfg(feature = "aws")]
+        SinkKind::CloudWatchLogs(config) => tasks.spawn(crate::sink::cloudwatch_logs::run(context, config)),
+        #[cfg(not(feature = "aws"))]
+        SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("a build without AWS refuses such a plan"),
+    };
+}

@@ -1,0 +1,260 @@
+//! One sink as a worker sees it: records are encoded the moment they are routed, into the open block of their
+//! partition, and blocks are sealed when they are full, old, awaited or too many.
+//!
+//! Synchronous; sealed blocks are handed on by [`Outlet::dispatch`] after the batch has been entered in the ledger.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::encode::{Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
+use crate::metrics::SinkMetrics;
+use crate::record::{Record, Tickets};
+use crate::spool::Queue;
+
+/// A block is full at this size before compression: frames of 256 KiB cost ~5 % of ratio against one long frame and
+/// nothing in speed, and a lost or torn one is little.
+pub const BLOCK_SIZE: usize = 256 << 10;
+
+/// A new block begins with this much and doubles as it grows, so that many quiet partitions stay cheap.
+const FIRST_CAPACITY: usize = 4 << 10;
+
+/// Buffers kept for the next blocks of an outlet: as many as are likely to be open and in compression together.
+const POOLED: usize = 4;
+
+/// How the blocks of one sink are kept and sealed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OutletConfig {
+    /// A block is sealed so long after its first record, full or not.
+    pub seal_after: Duration,
+    /// The same when a sender waits for one of its records.
+    pub seal_awaited_after: Duration,
+    /// Open blocks; when one more partition comes, the least recently used is sealed.
+    pub open_blocks: usize,
+    /// How blocks are compressed.
+    pub compression: Compression,
+}
+
+/// Empty buffers that have already grown.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// One sink's encoder and open blocks inside a worker.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    config: OutletConfig,
+    queue: Arc<Queue>,
+    metrics: SinkMetrics,
+    partitioner: Partitioner,
+    encoder: Encoder,
+    /// Most recently used first.
+    open: VecDeque<OpenBlock>,
+    /// Capacity of all open blocks.
+    open_bytes: usize,
+    /// Sealed, not yet dispatched.
+    sealed: Vec<OpenBlock>,
+    pool: Pool,
+    notes: Notes,
+    names: NameTally,
+}
+
+/// Replacements in names since they were last reported.
+#[derive(Debug, Default)]
+struct NameTally {
+    missing: u64,
+    replaced: u64,
+    overflowed: u64,
+    time_of_receipt: u64,
+}
+
+/// What became of a record that was given to an outlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It stands in a block that must be sealed at this moment at the latest.
+    Until(Moment),
+    /// Its bytes are no record after all; it is dropped as `malformed`.
+    Malformed,
+}
+
+impl Outlet {
+    /// An outlet without open blocks.
+    pub(super) fn new(
+        config: OutletConfig,
+        queue: Arc<Queue>,
+        metrics: SinkMetrics,
+        partitioner: Partitioner,
+        encoder: Encoder,
+    ) -> Self {
+        Self {
+            config,
+            queue,
+            metrics,
+            partitioner,
+            encoder,
+            open: VecDeque::new(),
+            open_bytes: 0,
+            sealed: Vec::new(),
+            pool: Pool::default(),
+            notes: Notes::default(),
+            names: NameTally::default(),
+        }
+    }
+
+    /// The sink's queue.
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Encodes one record into the open block of its partition.
+    pub(super) fn append(&mut self, record: &Record<'_>, tickets: &Tickets, now: Moment) -> Appended {
+        let (partition, names) = self.partitioner.partition(record);
+        self.names.missing += u64::from(names.missing);
+        self.names.replaced += u64::from(names.replaced);
+        self.names.overflowed += u64::from(names.overflowed);
+        self.names.time_of_receipt += u64::from(names.time_of_receipt);
+        let found = self
+            .open
+            .iter()
+            .position(|block| Arc::ptr_eq(&block.meta.partition, partition) || block.meta.partition == *partition);
+        match found {
+            Some(0) => {}
+            Some(at) => {
+                // Most recently used first, so that the next record of this partition is found at once.
+                if let Some(block) = self.open.remove(at) {
+                    self.open.push_front(block);
+                }
+            }
+            None => {
+                let buffer = self.pool.lock().ok().and_then(|mut pool| pool.pop());
+                let plain = buffer.unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
+                self.open_bytes += plain.capacity();
+                self.open.push_front(OpenBlock::new(Arc::clone(partition), now, plain));
+            }
+        }
+        let block = self.open.front_mut().expect("a block was found or pushed to the front");
+        let before = block.plain.capacity();
+        let notes = self.encoder.encode(record, &mut block.plain);
+        self.open_bytes += block.plain.capacity() - before;
+        self.notes += notes;
+        if notes.malformed > 0 {
+            if block.meta.count.records == 0
+                && let Some(empty) = self.open.pop_front()
+            {
+                self.open_bytes -= empty.plain.capacity();
+            }
+            return Appended::Malformed;
+        }
+        block.note(record.time, record.map.len() as u64, tickets);
+        let full = block.plain.len() >= BLOCK_SIZE;
+        let until = self.due(&self.open[0]);
+        if full {
+            self.seal(0);
+        } else if self.open.len() > self.config.open_blocks {
+            self.seal(self.open.len() - 1);
+            self.metrics.event("partition_closed_early", 1);
+        }
+        Appended::Until(until)
+    }
+
+    /// Seals what is old enough and tells when the next block will be.
+    pub(super) fn seal_due(&mut self, now: Moment) -> Option<Moment> {
+        let mut next = None;
+        for at in (0..self.open.len()).rev() {
+            let due = self.due(&self.open[at]);
+            if due <= now {
+                self.seal(at);
+            } else {
+                next = Some(next.map_or(due, |other: Moment| other.min(due)));
+            }
+        }
+        next
+    }
+
+    /// Seals everything.
+    pub(super) fn seal_all(&mut self) {
+        while !self.open.is_empty() {
+            self.seal(0);
+        }
+    }
+
+    /// Memory that open blocks hold.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Seals the block that holds the most bytes.
+    pub(super) fn seal_largest(&mut self) {
+        let largest = self.open.iter().enumerate().max_by_key(|(_, block)| block.plain.len());
+        if let Some((at, _)) = largest {
+            self.seal(at);
+        }
+    }
+
+    /// When a block is sealed, full or not.
+    fn due(&self, block: &OpenBlock) -> Moment {
+        let awaited = !block.meta.tickets.is_empty();
+        let wait = if awaited { self.config.seal_awaited_after } else { Duration::MAX };
+        block.meta.opened + wait.min(self.config.seal_after)
+    }
+
+    fn seal(&mut self, at: usize) {
+        if let Some(block) = self.open.remove(at) {
+            self.open_bytes -= block.plain.capacity();
+            self.sealed.push(block);
+        }
+    }
+
+    /// Hands the sealed blocks to the queue; compression happens on a blocking thread, in the queue's order. Must be
+    /// called within a tokio runtime, after the records' `open` counts are in the ledger.
+    pub(super) fn dispatch(&mut self) {
+        self.report();
+        for block in self.sealed.drain(..) {
+            let (meta, plain) = block.seal();
+            let partition = Arc::clone(&meta.partition);
+            let Some(sequence) = self.queue.reserve(meta) else {
+                give_back(&self.pool, plain);
+                continue;
+            };
+            let queue = Arc::clone(&self.queue);
+            if self.config.compression == Compression::None {
+                self.metrics.block(plain.len() as u64);
+                queue.fill(&partition, sequence, Bytes::from(plain));
+                continue;
+            }
+            let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());
+            tokio::task::spawn_blocking(move || {
+                let data = compression.compress(&plain);
+                metrics.block(data.len() as u64);
+                queue.fill(&partition, sequence, data);
+                give_back(&pool, plain);
+            });
+        }
+    }
+
+    /// Counts what the encoder and the names noticed.
+    fn report(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        let names = std::mem::take(&mut self.names);
+        for (kind, n) in notes.kinds() {
+            self.metrics.event(kind, n);
+        }
+        self.metrics.event("name_missing", names.missing);
+        self.metrics.event("name_replaced", names.replaced);
+        self.metrics.event("name_overflowed", names.overflowed);
+        self.metrics.event("name_by_time_of_receipt", names.time_of_receipt);
+    }
+}
+
+fn give_back(pool: &Pool, mut plain: Vec<u8>) {
+    plain.clear();
+    if let Ok(mut pool) = pool.lock()
+        && pool.len() < POOLED
+        && plain.capacity() <= 2 * BLOCK_SIZE
+    {
+        pool.push(plain);
+    }
+}
+
+/// An empty count; a name for readers of the worker.
+pub(super) const NONE: Count = Count { records: 0, bytes: 0 };

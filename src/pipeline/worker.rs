@@ -1,0 +1,299 @@
+//! A worker: joins, routes and encodes the batches of one source, synchronously.
+//!
+//! The connections of a source call [`SourceIntake::take`] one after the other under the worker's lock: no task is
+//! crossed on a record's way from the socket to its block, and whoever reads too fast is the one who waits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use super::outlet::{Appended, NONE, Outlet};
+use crate::clock::Clock;
+use crate::encode::{Count, Moment};
+use crate::ledger::Ledger;
+use crate::record::{EcsMetadata, Record, RecordBatch};
+use crate::route::{Decision, Router};
+use crate::source::Intake;
+use crate::source::join::Joiner;
+use crate::spool::Queue;
+
+/// What a batch changes in the books, entered at its end under one lock.
+#[derive(Debug, Default)]
+struct Tally {
+    received: Count,
+    routed: Count,
+    discarded: Count,
+    routes: Vec<Count>,
+    sinks: Vec<Count>,
+    malformed: Vec<Count>,
+}
+
+/// Joins, routes and encodes the batches of one source.
+#[derive(Debug)]
+struct Worker {
+    /// Index in the ledger.
+    source: usize,
+    name: Arc<str>,
+    joiner: Option<Joiner>,
+    router: Router,
+    decision: Decision,
+    outlets: Vec<Outlet>,
+    /// Bytes that open blocks may hold, all outlets together.
+    open_limit: usize,
+    ecs: Option<Arc<EcsMetadata>>,
+    tally: Tally,
+    ledger: Arc<Ledger>,
+    joined: Vec<RecordBatch>,
+    /// When the next block or partial line is due; the timer sleeps until then.
+    due: Option<Moment>,
+}
+
+/// A source's way into the pipeline; clones share one worker.
+#[derive(Clone, Debug)]
+pub(super) struct SourceIntake(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    worker: Mutex<Worker>,
+    clock: Clock,
+    /// By sink: its queue, and whether this source has ever routed to it.
+    reached: Vec<(Arc<Queue>, AtomicBool)>,
+    /// The worker's `due` has come nearer.
+    nearer: Notify,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(super) struct WorkerParts {
+    /// Index in the ledger.
+    pub source: usize,
+    /// The source's name in the config.
+    pub name: Arc<str>,
+    /// Joins Docker's parts, if switched on.
+    pub joiner: Option<Joiner>,
+    /// The rules.
+    pub router: Router,
+    /// One a sink, in the ledger's order.
+    pub outlets: Vec<Outlet>,
+    /// Bytes that open blocks may hold.
+    pub open_limit: usize,
+}
+
+impl SourceIntake {
+    /// A worker and the way to it.
+    pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
+        let WorkerParts { source, name, joiner, router, outlets, open_limit } = parts;
+        let reached = outlets.iter().map(|outlet| (Arc::clone(outlet.queue()), AtomicBool::new(false))).collect();
+        let tally = Tally {
+            routes: vec![NONE; ledger.books().routes.len()],
+            sinks: vec![NONE; outlets.len()],
+            malformed: vec![NONE; outlets.len()],
+            ..Tally::default()
+        };
+        let worker = Worker {
+            source,
+            name,
+            joiner,
+            router,
+            decision: Decision::default(),
+            outlets,
+            open_limit,
+            ecs: None,
+            tally,
+            ledger,
+            joined: Vec::new(),
+            due: None,
+        };
+        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, reached, nearer: Notify::new() }))
+    }
+
+    /// Task metadata has arrived: every record from now on carries it.
+    pub(super) fn set_metadata(&self, ecs: Arc<EcsMetadata>) {
+        self.worker().ecs = Some(ecs);
+    }
+
+    /// Seals blocks and lets partial lines go when their time has come. Runs until it is dropped.
+    pub(super) async fn tick(&self) {
+        loop {
+            let due = self.worker().due;
+            match due {
+                None => self.0.nearer.notified().await,
+                Some(due) => tokio::select! {
+                    () = tokio::time::sleep_until(self.0.clock.instant(due)) => self.worker().on_time(self.0.clock.now()),
+                    () = self.0.nearer.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// Nothing will come any more: lets partial lines go and seals every block.
+    pub(super) fn finish(&self) {
+        let mut worker = self.worker();
+        let now = self.0.clock.now();
+        let mut joined = std::mem::take(&mut worker.joined);
+        if let Some(joiner) = &mut worker.joiner {
+            joiner.flush(&mut |batch| joined.push(batch));
+        }
+        worker.route_all(joined, now);
+        worker.outlets.iter_mut().for_each(Outlet::seal_all);
+        worker.dispatch();
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        self.0.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Intake for SourceIntake {
+    fn take(&self, batch: RecordBatch) {
+        debug_assert!(batch.is_sound());
+        let now = self.0.clock.now();
+        let mut worker = self.worker();
+        let before = worker.due;
+        let mut joined = std::mem::take(&mut worker.joined);
+        match &mut worker.joiner {
+            Some(joiner) => {
+                joiner.join(batch, now, &mut |batch| joined.push(batch));
+                if let Some(due) = joiner.next_deadline() {
+                    worker.due_by(due);
+                }
+            }
+            None => joined.push(batch),
+        }
+        worker.route_all(joined, now);
+        for (sink, (_, reached)) in self.0.reached.iter().enumerate() {
+            if worker.tally.sinks[sink].records > 0 {
+                reached.store(true, Ordering::Relaxed);
+            }
+        }
+        worker.dispatch();
+        if worker.due != before && worker.due.is_some() {
+            self.0.nearer.notify_one();
+        }
+    }
+
+    async fn room(&self) {
+        for (queue, reached) in &self.0.reached {
+            if reached.load(Ordering::Relaxed) {
+                queue.room().await;
+            }
+        }
+    }
+
+    fn refuse(&self, reason: &'static str, records: u64, bytes: u64) {
+        let count = Count { records, bytes };
+        let worker = self.worker();
+        let source = worker.source;
+        let mut books = worker.ledger.books();
+        let book = &mut books.sources[source];
+        book.received += count;
+        *book.dropped.entry(reason).or_default() += count;
+    }
+}
+
+impl Worker {
+    /// Routes and encodes batches and enters them in the books. Sealed blocks still wait for [`Worker::dispatch`].
+    fn route_all(&mut self, mut batches: Vec<RecordBatch>, now: Moment) {
+        for batch in batches.drain(..) {
+            self.route(&batch, now);
+        }
+        self.joined = batches;
+        self.enter();
+    }
+
+    fn route(&mut self, batch: &RecordBatch, now: Moment) {
+        for &span in &batch.records {
+            let map = batch.map(span);
+            let record = Record {
+                tag: &batch.tag,
+                source: &self.name,
+                time: span.time,
+                received: batch.received,
+                map,
+                ecs: self.ecs.as_ref(),
+            };
+            let one = Count { records: 1, bytes: map.len() as u64 };
+            self.router.decide(&record, &mut self.decision);
+            self.tally.received += one;
+            for &route in &self.decision.routes {
+                self.tally.routes[usize::from(route)] += one;
+            }
+            if self.decision.sinks.is_empty() {
+                self.tally.discarded += one;
+                continue;
+            }
+            self.tally.routed += one;
+            for &sink in &self.decision.sinks {
+                let sink = usize::from(sink);
+                self.tally.sinks[sink] += one;
+                match self.outlets[sink].append(&record, &batch.tickets, now) {
+                    Appended::Until(due) => {
+                        if self.due.is_none_or(|known| due < known) {
+                            self.due = Some(due);
+                        }
+                    }
+                    Appended::Malformed => self.tally.malformed[sink] += one,
+                }
+            }
+        }
+    }
+
+    /// Enters the tally in the books. `sinks` stays readable until [`Worker::dispatch`].
+    fn enter(&mut self) {
+        let mut books = self.ledger.books();
+        let tally = &mut self.tally;
+        let source = &mut books.sources[self.source];
+        source.received += std::mem::take(&mut tally.received);
+        source.routed += std::mem::take(&mut tally.routed);
+        if tally.discarded != NONE {
+            *source.dropped.entry("route").or_default() += std::mem::take(&mut tally.discarded);
+        }
+        for (book, count) in books.routes.iter_mut().zip(&mut tally.routes) {
+            book.matched += std::mem::take(count);
+        }
+        for (sink, book) in books.sinks.iter_mut().enumerate() {
+            let (accepted, malformed) = (tally.sinks[sink], std::mem::take(&mut tally.malformed[sink]));
+            book.accepted += accepted;
+            book.open += accepted;
+            if malformed != NONE {
+                book.open -= malformed;
+                *book.dropped.entry("malformed").or_default() += malformed;
+            }
+        }
+    }
+
+    fn dispatch(&mut self) {
+        self.tally.sinks.fill(NONE);
+        while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
+            if let Some(outlet) = self.outlets.iter_mut().max_by_key(|outlet| outlet.open_bytes()) {
+                outlet.seal_largest();
+            }
+        }
+        self.outlets.iter_mut().for_each(Outlet::dispatch);
+    }
+
+    fn on_time(&mut self, now: Moment) {
+        self.due = None;
+        let mut joined = std::mem::take(&mut self.joined);
+        if let Some(joiner) = &mut self.joiner {
+            joiner.expire(now, &mut |batch| joined.push(batch));
+            if let Some(due) = joiner.next_deadline() {
+                self.due_by(due);
+            }
+        }
+        self.route_all(joined, now);
+        for at in 0..self.outlets.len() {
+            if let Some(due) = self.outlets[at].seal_due(now) {
+                self.due_by(due);
+            }
+        }
+        self.dispatch();
+    }
+
+    fn due_by(&mut self, due: Moment) {
+        if self.due.is_none_or(|known| due < known) {
+            self.due = Some(due);
+        }
+    }
+}

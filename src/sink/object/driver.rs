@@ -1,0 +1,219 @@
+//! The task of a sink of objects: watches its queue, closes objects and keeps their requests under way.
+//!
+//! Blocks stay in the queue until a request can take them: there they still count for `when_full`, and objects grow
+//! while the store is slow. An object in parts is in the hands of one request at a time; objects that were closed
+//! before go on beside it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
+use super::key::Namer;
+use super::upload::{Shared, Upload};
+use super::{ObjectStore, REQUESTS};
+use crate::encode::{Compression, Moment, Partition};
+use crate::sink::SinkContext;
+use crate::sink::common::{ObjectConfig, RetryConfig};
+use crate::sink::retry::Retry;
+
+/// How the objects of a sink are made.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    /// When an object is closed.
+    pub object: ObjectConfig,
+    /// How keys end, such as `ndjson.zst`.
+    pub extension: String,
+    /// What the blocks are compressed with.
+    pub compression: Compression,
+    /// Compress an object anew as one frame. Its parts are one stream then; if one is given up, readers find the frame
+    /// cut short after the records that the object has. `object.size` counts the blocks as they lay in the queue.
+    pub single_frame: bool,
+    /// How long requests are repeated.
+    pub retry: RetryConfig,
+}
+
+/// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left; dropped
+/// before that, what is under way is counted as abandoned.
+pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: S) {
+    let mut phase = context.phase.clone();
+    let queue = Arc::clone(&context.queue);
+    let clock = context.clock;
+    let mut driver = Driver::new(context, objects, store);
+    loop {
+        let due = driver.step(clock.now());
+        if driver.draining && driver.is_idle() && queue.is_empty() {
+            return;
+        }
+        tokio::select! {
+            Some(done) = driver.tasks.join_next_with_id() => driver.finished(done),
+            () = queue.changed() => {}
+            () = tokio::time::sleep_until(clock.instant(due.unwrap_or_default())), if due.is_some() => {}
+            // Whoever would say so is gone: then there is nothing to wait for either.
+            changed = phase.changed(), if !driver.draining => driver.draining |= changed.is_err(),
+        }
+        driver.draining |= driver.context.is_draining();
+    }
+}
+
+/// What a request leaves behind: the object, if it goes on.
+type Left<S> = Option<Upload<S>>;
+
+struct Driver<S: ObjectStore> {
+    context: SinkContext,
+    shared: Arc<Shared<S>>,
+    cutter: Cutter,
+    namer: Namer,
+    draining: bool,
+    /// Objects in parts that no request is under way for.
+    growing: HashMap<Arc<Partition>, Upload<S>>,
+    /// Partitions whose growing object is in the hands of a request.
+    busy: HashMap<Id, Arc<Partition>>,
+    tasks: JoinSet<Left<S>>,
+}
+
+impl<S: ObjectStore> Driver<S> {
+    fn new(context: SinkContext, objects: Objects, store: S) -> Self {
+        let retry = Retry::new(&context, objects.retry.clone());
+        // An empty size would never let a block in.
+        let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
+        Self {
+            cutter: Cutter { size, age, ack_wait: context.ack_wait },
+            namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
+            draining: context.is_draining(),
+            shared: Arc::new(Shared { retry, store, objects, metrics: context.metrics.clone() }),
+            growing: HashMap::new(),
+            busy: HashMap::new(),
+            tasks: JoinSet::new(),
+            context,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.growing.is_empty()
+    }
+
+    /// Begins what is due, as far as requests are free. Returns when to look again, unless something changes before.
+    fn step(&mut self, now: Moment) -> Option<Moment> {
+        loop {
+            let mut candidates = self.candidates();
+            // The oldest first, so that none starves behind a busy partition.
+            candidates.sort_by_key(|candidate| candidate.opened);
+            let (mut next, mut begun) = (None, false);
+            for candidate in &candidates {
+                if self.tasks.len() >= REQUESTS {
+                    return None;
+                }
+                match self.cutter.verdict(candidate, now, self.draining) {
+                    Verdict::Wait(due) => next = Some(next.map_or(due, |other: Moment| other.min(due))),
+                    verdict => begun |= self.begin(candidate, verdict),
+                }
+            }
+            if !begun && !self.relieve(&candidates) {
+                return next;
+            }
+        }
+    }
+
+    /// Under pressure, closes the largest object that waits only for size or age.
+    fn relieve(&mut self, candidates: &[Candidate]) -> bool {
+        let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
+        let (used, bound) = self.context.queue.fill_level();
+        let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
+        if !is_pressed(used, waiting, bound) || self.tasks.len() >= REQUESTS {
+            return false;
+        }
+        let Some(largest) = candidates.iter().max_by_key(held) else { return false };
+        let verdict = self.cutter.close(largest, ClosedBy::Pressure);
+        self.begin(largest, verdict)
+    }
+
+    /// Objects as they would be now, those left out that a request works on.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut waiting = self.context.queue.lanes();
+        waiting.retain(|lane| lane.ready_blocks > 0);
+        let mut ready: HashMap<Arc<Partition>, Candidate> = HashMap::with_capacity(waiting.len());
+        for lane in waiting {
+            let candidate = Candidate {
+                partition: Arc::clone(&lane.partition),
+                opened: lane.opened,
+                awaited: lane.awaited_since,
+                ready: lane.ready_bytes,
+                pending: 0,
+                sent: 0,
+                parts: 0,
+            };
+            ready.insert(lane.partition, candidate);
+        }
+        for partition in self.busy.values() {
+            ready.remove(partition);
+        }
+        for (partition, upload) in &self.growing {
+            let lane = ready.remove(partition);
+            let candidate = Candidate {
+                partition: Arc::clone(partition),
+                opened: upload.opened,
+                awaited: upload.awaited.into_iter().chain(lane.as_ref().and_then(|lane| lane.awaited)).min(),
+                ready: lane.map_or(0, |lane| lane.ready),
+                pending: upload.pending(),
+                sent: upload.sent,
+                parts: upload.parts(),
+            };
+            ready.insert(Arc::clone(partition), candidate);
+        }
+        ready.into_values().collect()
+    }
+
+    /// Takes the blocks and begins the request. False if there was nothing to take.
+    fn begin(&mut self, candidate: &Candidate, verdict: Verdict) -> bool {
+        let (bytes, close) = match verdict {
+            Verdict::Wait(_) => return false,
+            Verdict::Part(bytes) => (bytes, None),
+            Verdict::Close(bytes, by) => (bytes, Some(by)),
+        };
+        let partition = &candidate.partition;
+        let lease = if bytes > 0 { self.context.queue.take(partition, bytes) } else { None };
+        let upload = match (self.growing.remove(partition), lease) {
+            (Some(mut upload), lease) => {
+                lease.into_iter().for_each(|lease| upload.add(lease));
+                upload
+            }
+            (None, Some(lease)) => {
+                let first = lease.blocks().first().map_or(0, |block| block.sequence);
+                let key = self.namer.key(partition, first);
+                Upload::begin(Arc::clone(&self.shared), key, Arc::clone(partition), lease)
+            }
+            (None, None) => return false,
+        };
+        match close {
+            Some(by) => drop(self.tasks.spawn(async move {
+                upload.close(by).await;
+                None
+            })),
+            None => {
+                let task = self.tasks.spawn(upload.part());
+                self.busy.insert(task.id(), Arc::clone(partition));
+            }
+        }
+        true
+    }
+
+    fn finished(&mut self, done: Result<(Id, Left<S>), JoinError>) {
+        match done {
+            Ok((id, left)) => {
+                self.busy.remove(&id);
+                if let Some(upload) = left {
+                    self.growing.insert(Arc::clone(&upload.partition), upload);
+                }
+            }
+            Err(error) => {
+                self.busy.remove(&error.id());
+                tracing::error!(
+                    sink = &*self.context.name,
+                    "a request ended in a defect, its records are lost: {error}"
+                );
+            }
+        }
+    }
+}

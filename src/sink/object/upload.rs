@@ -1,0 +1,272 @@
+//! One object on its way: its blocks in one request, or in parts that go out as they fill.
+//!
+//! The bytes of a part are let go when the part is confirmed; its records stay in flight until the object is complete.
+//! What was let go can never be sent again, so an upload with confirmed parts is never aborted: when a later part is
+//! given up, the object is completed with the parts that it has. Every record is settled exactly once.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cutter::ClosedBy;
+use super::driver::Objects;
+use super::frame::{self, Piece, SingleFrame};
+use super::{MIN_PART_SIZE, ObjectStore};
+use crate::encode::{Moment, Partition};
+use crate::metrics::SinkMetrics;
+use crate::sink::retry::{GivenUp, Retry};
+use crate::spool::{Lease, Receipt};
+
+/// What records count as whose bytes were let go, in an object that could not be completed.
+const UPLOAD_FAILED: &str = "upload_failed";
+
+/// What the uploads of a sink share.
+#[derive(Debug)]
+pub(super) struct Shared<S> {
+    pub(super) store: S,
+    pub(super) objects: Objects,
+    pub(super) retry: Retry,
+    pub(super) metrics: SinkMetrics,
+}
+
+/// An object that is not complete.
+pub(super) struct Upload<S: ObjectStore> {
+    shared: Arc<Shared<S>>,
+    key: String,
+    pub(super) partition: Arc<Partition>,
+    /// When its first record was routed.
+    pub(super) opened: Moment,
+    /// When the first record that a sender waits for was routed.
+    pub(super) awaited: Option<Moment>,
+    /// Stored bytes of its blocks whose parts are confirmed.
+    pub(super) sent: u64,
+    /// Blocks whose bytes are in no confirmed part yet.
+    pending: Vec<Lease>,
+    /// How many of the pending leases are in `frame` already.
+    framed: usize,
+    frame: Option<SingleFrame>,
+    multipart: Option<Multipart<S>>,
+}
+
+/// What the store knows of it.
+struct Multipart<S: ObjectStore> {
+    upload: S::Upload,
+    parts: Vec<S::Part>,
+    /// Bytes of the parts.
+    bytes: u64,
+    /// The records in confirmed parts.
+    receipt: Option<Receipt>,
+}
+
+/// Bytes for one request.
+struct Body {
+    data: Vec<Bytes>,
+    len: u64,
+}
+
+impl<S: ObjectStore> Upload<S> {
+    /// An object that begins with these blocks.
+    pub(super) fn begin(shared: Arc<Shared<S>>, key: String, partition: Arc<Partition>, lease: Lease) -> Self {
+        let opened = lease.blocks().iter().map(|block| block.meta.opened).min().unwrap_or_default();
+        let mut upload = Self {
+            shared,
+            key,
+            partition,
+            opened,
+            awaited: None,
+            sent: 0,
+            pending: Vec::new(),
+            framed: 0,
+            frame: None,
+            multipart: None,
+        };
+        upload.add(lease);
+        upload
+    }
+
+    /// Appends blocks.
+    pub(super) fn add(&mut self, lease: Lease) {
+        let awaited = lease.blocks().iter().filter(|block| !block.meta.tickets.is_empty());
+        self.awaited = awaited.map(|block| block.meta.opened).chain(self.awaited).min();
+        self.pending.push(lease);
+    }
+
+    /// Stored bytes of the blocks that are still held.
+    pub(super) fn pending(&self) -> u64 {
+        self.pending.iter().map(Lease::bytes).sum()
+    }
+
+    /// Confirmed parts.
+    pub(super) fn parts(&self) -> usize {
+        self.multipart.as_ref().map_or(0, |multipart| multipart.parts.len())
+    }
+
+    /// Sends what is pending as a part, if it is enough for one. None when the upload is over, which it also is when
+    /// the part is given up.
+    pub(super) async fn part(mut self) -> Option<Self> {
+        let body = match self.body(false).await {
+            Ok(body) => body,
+            Err(error) => return self.end_early(corrupt(error)).await,
+        };
+        if body.len < MIN_PART_SIZE {
+            self.restore(body);
+            return Some(self);
+        }
+        match self.send(body).await {
+            Ok(()) => Some(self),
+            Err(given_up) => self.end_early(given_up).await,
+        }
+    }
+
+    /// Sends what is pending and ends the object.
+    pub(super) async fn close(mut self, by: ClosedBy) {
+        let body = match self.body(true).await {
+            Ok(body) => body,
+            Err(error) => return drop(self.end_early(corrupt(error)).await),
+        };
+        if self.multipart.is_none() {
+            return self.put(body, by).await;
+        }
+        if body.len > 0
+            && let Err(given_up) = self.send(body).await
+        {
+            return drop(self.end_early(given_up).await);
+        }
+        self.complete(by.as_str()).await;
+    }
+
+    /// The whole object in one request.
+    async fn put(self, body: Body, by: ClosedBy) {
+        let Shared { store, retry, metrics, .. } = &*self.shared;
+        let sent = retry.until_done("PutObject", || store.put(&self.key, &body.data)).await;
+        match sent {
+            Ok(()) => {
+                metrics.object(body.len, by.as_str());
+                self.pending.into_iter().for_each(Lease::delivered);
+            }
+            Err(given_up) => {
+                self.warn(&given_up);
+                self.pending.into_iter().for_each(|lease| lease.dropped(given_up.reason()));
+            }
+        }
+    }
+
+    /// One part, then lets its bytes go.
+    async fn send(&mut self, body: Body) -> Result<(), GivenUp> {
+        let Shared { store, retry, .. } = &*self.shared;
+        let multipart = match &mut self.multipart {
+            Some(multipart) => multipart,
+            none => {
+                let attempt = || store.create(&self.key);
+                let upload = retry.until_done("CreateMultipartUpload", attempt).await?;
+                none.insert(Multipart { upload, parts: Vec::new(), bytes: 0, receipt: None })
+            }
+        };
+        let number = u32::try_from(multipart.parts.len() + 1).unwrap_or(u32::MAX);
+        let attempt = || store.part(&multipart.upload, number, &body.data);
+        let part = retry.until_done("UploadPart", attempt).await?;
+        multipart.parts.push(part);
+        multipart.bytes += body.len;
+        self.framed = 0;
+        for lease in self.pending.drain(..) {
+            self.sent += lease.bytes();
+            let receipt = lease.into_receipt();
+            match &mut multipart.receipt {
+                Some(mine) => mine.join(receipt),
+                none => *none = Some(receipt),
+            }
+        }
+        Ok(())
+    }
+
+    /// A part was given up: its records are dropped, what came before is saved.
+    async fn end_early(mut self, given_up: GivenUp) -> Option<Self> {
+        self.warn(&given_up);
+        self.pending.drain(..).for_each(|lease| lease.dropped(given_up.reason()));
+        self.complete("failure").await;
+        None
+    }
+
+    /// Makes the confirmed parts an object.
+    async fn complete(mut self, by: &'static str) {
+        let Shared { store, retry, metrics, .. } = &*self.shared;
+        let Some(Multipart { upload, parts, bytes, receipt: Some(receipt) }) = self.multipart.take() else { return };
+        let attempt = || store.complete(&upload, &parts);
+        match retry.until_done("CompleteMultipartUpload", attempt).await {
+            Ok(()) => {
+                metrics.object(bytes, by);
+                receipt.delivered();
+            }
+            Err(given_up) => {
+                retry.lost(receipt.count().records, &given_up);
+                receipt.dropped(match given_up {
+                    GivenUp::Deadline { .. } => UPLOAD_FAILED,
+                    GivenUp::Rejected(reason, _) => reason,
+                });
+            }
+        }
+    }
+
+    /// Says that what is pending is lost.
+    fn warn(&self, given_up: &GivenUp) {
+        let records = self.pending.iter().flat_map(Lease::blocks).map(|block| block.meta.count.records).sum();
+        self.shared.retry.lost(records, given_up);
+    }
+
+    /// The bytes of what is pending, as they go out.
+    async fn body(&mut self, last: bool) -> io::Result<Body> {
+        let compression = self.shared.objects.compression;
+        let fresh: Vec<Piece> =
+            self.pending.iter().skip(self.framed).flat_map(Lease::blocks).map(Piece::from).collect();
+        if !self.shared.objects.single_frame {
+            let data = match frame::has_small(&fresh, compression) {
+                true => off_reactor(move || Ok(frame::join_small(fresh, compression))).await?,
+                false => fresh.into_iter().map(|piece| piece.data).collect(),
+            };
+            return Ok(Body::of(data));
+        }
+        self.framed = self.pending.len();
+        let frame = self.frame.take();
+        let (frame, out) = off_reactor(move || {
+            let mut frame = match frame {
+                Some(frame) => frame,
+                None => SingleFrame::begin(compression)?,
+            };
+            frame.add(&fresh)?;
+            if last {
+                return Ok((None, frame.finish()?));
+            }
+            frame.flush()?;
+            let out = std::mem::take(frame.output());
+            Ok((Some(frame), out.into()))
+        })
+        .await?;
+        self.frame = frame;
+        Ok(Body::of(vec![out]))
+    }
+
+    /// Puts back what was too little for a part.
+    fn restore(&mut self, body: Body) {
+        if let Some(frame) = &mut self.frame {
+            *frame.output() = body.data.concat();
+        }
+    }
+}
+
+impl Body {
+    fn of(mut data: Vec<Bytes>) -> Self {
+        data.retain(|piece| !piece.is_empty());
+        let len = data.iter().map(|piece| piece.len() as u64).sum();
+        Self { data, len }
+    }
+}
+
+async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn corrupt(error: io::Error) -> GivenUp {
+    let text = format!("a block does not decompress ({error}); this is a defect of logweir or of the memory");
+    GivenUp::Rejected("corrupt_block", text)
+}
