@@ -6,7 +6,7 @@ use crate::config::de::unknown;
 use crate::config::file::SinkKind;
 use crate::config::plan::{MemoryPlan, SinkPlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Message, Template};
+use crate::encode::{Message, Target, Template};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::s3::S3Config;
@@ -56,7 +56,7 @@ pub(in crate::config) fn sinks(
             SinkKind::S3(config) => s3(check, name, config, bound),
             SinkKind::CloudWatchLogs(config) => cloudwatch_logs(check, name, config),
             SinkKind::File(config) => {
-                template(check, name, "prefix", &config.prefix);
+                template(check, name, "prefix", Target::Prefix, &config.prefix);
                 object(check, name, &config.object, bound);
                 retry(check, name, &config.retry);
                 if config.path.as_os_str().is_empty() {
@@ -74,8 +74,8 @@ fn at<'a>(name: &'a str, keys: &[&'a str]) -> Vec<Step<'a>> {
     [Key("sinks"), Key(name)].into_iter().chain(keys.iter().map(|key| Key(key))).collect()
 }
 
-fn template(check: &mut Check<'_>, name: &str, key: &str, text: &str) {
-    if let Err(error) = Template::parse(text) {
+fn template(check: &mut Check<'_>, name: &str, key: &str, target: Target, text: &str) {
+    if let Err(error) = Template::parse(text).and_then(|template| target.check(&template)) {
         check.problem_inside(&at(name, &[key]), error.at, error.message);
     }
 }
@@ -116,7 +116,7 @@ fn retry(check: &mut Check<'_>, name: &str, retry: &RetryConfig) {
 }
 
 fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
-    template(check, name, "prefix", &config.prefix);
+    template(check, name, "prefix", Target::Prefix, &config.prefix);
     object(check, name, &config.object, bound);
     retry(check, name, &config.retry);
     bucket(check, name, &config.bucket);
@@ -132,7 +132,9 @@ fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
         }
     }
     if config.prefix.starts_with('/') {
-        check.warn(format!("sinks.{name}.prefix: the leading `/` makes a folder without a name in S3"));
+        check.warn(format!(
+            "sinks.{name}.prefix: the leading `/` is left out: it would make a folder without a name in S3"
+        ));
     }
 }
 
@@ -152,8 +154,8 @@ fn bucket(check: &mut Check<'_>, name: &str, bucket: &str) {
 }
 
 fn cloudwatch_logs(check: &mut Check<'_>, name: &str, config: &CloudWatchLogsConfig) {
-    template(check, name, "log_group", &config.log_group);
-    template(check, name, "log_stream", &config.log_stream);
+    template(check, name, "log_group", Target::LogGroup, &config.log_group);
+    template(check, name, "log_stream", Target::LogStream, &config.log_stream);
     retry(check, name, &config.retry);
     aws(check, name, &config.region, &config.endpoint, &config.role_arn, &config.external_id);
     let create = &config.create;
