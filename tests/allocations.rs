@@ -55,7 +55,7 @@ fn a_record_allocates_nothing_of_its_own() {
          - {{name: errors, when: level >= WARN, to: [alerts, archive]}}\n\
          - {{name: rest, to: [archive]}}\n\
          sinks:\n  archive: {{type: file, path: {dir}/archive}}\n  alerts: {{type: file, path: {dir}/alerts}}\n\
-         admin: {{listen: none}}\nmetadata: none\nmemory: 256MiB\n",
+         admin: none\nmetadata: none\nmemory: 256MiB\n",
         dir = dir.path().display()
     );
     let plan = load("test.yaml", &config, &Host::this()).expect("the config is valid");
