@@ -30,6 +30,7 @@ impl Clock {
     }
 
     /// The time of day.
+    #[expect(clippy::disallowed_methods, reason = "the one place that the time of day comes from")]
     pub fn unix(&self) -> UnixNanos {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixNanos::try_from(since.as_nanos()).unwrap_or(UnixNanos::MAX)

@@ -28,9 +28,11 @@ fn main() {
         "{:<28} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "scenario", "records/s", "MB/s", "CPU s/GB", "user", "system", "peak MiB", "ratio"
     );
-    for (name, shape) in
-        [("message mode, one write each", Shape::Lines), ("message mode, 16 KiB writes", Shape::Chunks), ("packed, 64 KiB", Shape::Packed)]
-    {
+    for (name, shape) in [
+        ("message mode, one write each", Shape::Lines),
+        ("message mode, 16 KiB writes", Shape::Chunks),
+        ("packed, 64 KiB", Shape::Packed),
+    ] {
         throughput(name, shape, megabytes);
     }
     acks(if quick { Duration::from_secs(2) } else { ACK_TIME });

@@ -1,4 +1,4 @@
-//! `logweir run`: the router itself.
+//! `run`: the router.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -7,25 +7,21 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::ConfigArgs;
-use super::log;
-use crate::config::plan::Plan;
+use super::{ConfigArg, log};
+use crate::config::Plan;
 use crate::pipeline::{Drained, Pipeline, report};
 
-/// Route logs until SIGTERM, then drain
+/// Run the router until SIGTERM, then drain
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  logweir run --config config/sidecar.yaml")]
+#[command(after_help = "Example:\n  logweir run -c config/sidecar.yaml")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    config: ConfigArg,
 }
 
 /// Runs the router; the exit code is 0 when the drain dropped nothing.
-pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
-    let plan = match args.config.plan() {
-        Ok(plan) => plan,
-        Err(problems) => return Ok(problems.exit()),
-    };
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
+    let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
     let drained = runtime()?.block_on(serve(plan))?;
     Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

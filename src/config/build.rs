@@ -53,8 +53,18 @@ pub fn load(file: &str, text: &str, host: &Host<'_>) -> Result<Plan, Problems> {
 fn plan(text: &str, host: &Host<'_>, problems: &mut Vec<Problem>) -> Option<Plan> {
     let mut root = yaml::parse(text, problems)?;
     substitute(&mut root, "", host.vars, problems);
-    let file = super::read::read(&root, problems);
-    let mut check = Check { text, root: &root, problems: Vec::new(), warnings: Vec::new() };
+    // What a scalar without its variable looks like is no second mistake.
+    let broken: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
+    let mut found = Vec::new();
+    let plan = checked(text, &root, host, &mut found);
+    problems.extend(found.into_iter().filter(|problem| !broken.contains(&problem.path)));
+    Some(plan)
+}
+
+/// The plan of a tree; one to be thrown away when there are problems.
+fn checked(text: &str, root: &Node, host: &Host<'_>, problems: &mut Vec<Problem>) -> Plan {
+    let file = super::read::read(root, problems);
+    let mut check = Check { text, root, problems: Vec::new(), warnings: Vec::new() };
 
     let memory = memory(&mut check, file.memory, host.memory_limit);
     let sources = check::sources(&mut check, &file.sources);
@@ -71,7 +81,7 @@ fn plan(text: &str, host: &Host<'_>, problems: &mut Vec<Problem>) -> Option<Plan
     problems.append(&mut check.problems);
     let under_ecs = (host.vars)(ECS_METADATA_VARIABLE).is_some_and(|value| !value.is_empty());
     let metadata = file.metadata.unwrap_or(if under_ecs { Metadata::Ecs } else { Metadata::None });
-    Some(Plan {
+    Plan {
         sources,
         routes,
         sinks,
@@ -82,15 +92,15 @@ fn plan(text: &str, host: &Host<'_>, problems: &mut Vec<Problem>) -> Option<Plan
         metadata,
         log: file.log,
         tests,
-        fingerprint: fingerprint(&root),
+        fingerprint: fingerprint(root),
         warnings: check.warnings,
-    })
+    }
 }
 
 fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -> MemoryPlan {
     let (total, origin) = match (configured, limit) {
         (Some(size), _) => (size.0, MemoryOrigin::Config),
-        (None, Some(limit)) => (limit / 100 * CGROUP_SHARE_PERCENT, MemoryOrigin::Cgroup(limit)),
+        (None, Some(limit)) => (share(limit, CGROUP_SHARE_PERCENT), MemoryOrigin::Cgroup(limit)),
         (None, None) => (DEFAULT_MEMORY.0, MemoryOrigin::Default),
     };
     if configured.is_some_and(|size| size < LEAST_MEMORY) {
@@ -104,7 +114,12 @@ fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -
         ));
     }
     let total = total.max(LEAST_MEMORY.0);
-    MemoryPlan { total, queues: total / 100 * QUEUES_PERCENT, origin }
+    MemoryPlan { total, queues: share(total, QUEUES_PERCENT), origin }
+}
+
+fn share(whole: u64, percent: u64) -> u64 {
+    // In 128 bits, since someone may write `memory: 16EiB`.
+    u64::try_from(u128::from(whole) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
 fn drain(check: &mut Check<'_>, file: &File) -> DrainPlan {

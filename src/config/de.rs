@@ -189,6 +189,33 @@ impl<'a> De<'a> {
     fn typed(&self) -> Option<Typed<'a>> {
         if let Content::Scalar(scalar) = &self.node.content { Some(scalar.typed()) } else { None }
     }
+
+    fn visit_scalar_asked_for<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.content {
+            Content::Scalar(scalar) if !scalar.pieces.is_empty() => visit(scalar.typed_as_plain(), visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+}
+
+fn visit<'de, V: Visitor<'de>>(typed: Typed<'de>, visitor: V) -> Result<V::Value, Error> {
+    match typed {
+        Typed::Null => visitor.visit_unit(),
+        Typed::Bool(value) => visitor.visit_bool(value),
+        Typed::Int(value) => visitor.visit_i64(value),
+        Typed::UInt(value) => visitor.visit_u64(value),
+        Typed::Float(value) => visitor.visit_f64(value),
+        Typed::Text(text) => visitor.visit_borrowed_str(text),
+    }
+}
+
+/// Where a number or bool is asked for, a substituted scalar is typed as if it were plain.
+macro_rules! numbers_and_bools {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.visit_scalar_asked_for(visitor)
+        })*
+    };
 }
 
 impl<'de> Deserializer<'de> for De<'de> {
@@ -196,14 +223,7 @@ impl<'de> Deserializer<'de> for De<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.content {
-            Content::Scalar(scalar) => match scalar.typed() {
-                Typed::Null => visitor.visit_unit(),
-                Typed::Bool(value) => visitor.visit_bool(value),
-                Typed::Int(value) => visitor.visit_i64(value),
-                Typed::UInt(value) => visitor.visit_u64(value),
-                Typed::Float(value) => visitor.visit_f64(value),
-                Typed::Text(text) => visitor.visit_borrowed_str(text),
-            },
+            Content::Scalar(scalar) => visit(scalar.typed(), visitor),
             Content::List(items) => visitor.visit_seq(Items { de: self, items: items.iter().enumerate() }),
             Content::Map(entries) => visitor.visit_map(Fields { de: self, entries: entries.iter(), value: None }),
         }
@@ -263,8 +283,13 @@ impl<'de> Deserializer<'de> for De<'de> {
         visitor.visit_newtype_struct(self)
     }
 
+    numbers_and_bools! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
+        deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct
+        i128 u128 char bytes byte_buf unit unit_struct seq tuple tuple_struct
         map identifier ignored_any
     }
 }
@@ -382,11 +407,25 @@ mod tests {
     #[test]
     fn reports_every_mistake_of_a_section_in_one_run() {
         let text = "nam: x\ncount: many\ninner: {on: yes, siez: 1}\nlist:\n  - size: -1\n  - [1]\nkind: third\ntags: {a: [], b: true}\n";
-        insta::assert_snapshot!(read(text).unwrap_err().join("\n"), @"");
+        insta::assert_snapshot!(read(text).unwrap_err().join("\n"), @r#"
+    1:1 top.nam: unknown key `nam`, did you mean `name`? accepted: name, count, inner, list, tags, kind
+    2:8 top.count: found the text `many`, expected a whole number
+    3:13 top.inner.on: found the text `yes`, expected true or false
+    3:18 top.inner.siez: unknown key `siez`, did you mean `size`? accepted: on, size
+    5:11 top.list[0].size: found the number -1, expected a whole number
+    6:5 top.list[1]: found a list, expected a map
+    7:7 top.kind: unknown value `third`; accepted: first, second
+    8:11 top.tags.a: found a list, expected text
+    8:18 top.tags.b: found `true`, expected text; put it in quotes to make it text
+    1:1 top: the key `name` is missing
+    "#);
     }
 
     #[test]
     fn says_that_a_key_is_missing_once_and_where() {
-        insta::assert_snapshot!(read("name: []\ninner: 5\n").unwrap_err().join("\n"), @"");
+        insta::assert_snapshot!(read("name: []\ninner: 5\n").unwrap_err().join("\n"), @r#"
+    1:7 top.name: found a list, expected text
+    2:8 top.inner: found the number 5, expected a map
+    "#);
     }
 }

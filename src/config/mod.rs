@@ -7,16 +7,24 @@ mod build;
 mod cgroup;
 mod check;
 mod de;
+mod fetch;
 pub mod file;
 mod locate;
 pub mod plan;
 mod problem;
 mod read;
 mod scalar;
+mod schema;
 mod substitute;
+pub mod switch;
+pub mod text;
 pub mod value;
 mod yaml;
 
 pub use build::{Host, load};
 pub use plan::Plan;
 pub use problem::{Mark, Problem, Problems};
+pub use schema::schema;
+
+#[cfg(test)]
+mod tests;

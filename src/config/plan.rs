@@ -8,7 +8,7 @@ pub use super::file::{LogFormat, LogLevel, LogSection, Metadata, SinkKind, Sourc
 use crate::record::UnixNanos;
 use crate::record::level::LevelRules;
 use crate::route::RouteSpec;
-use crate::source::forward::ListenAddr;
+use crate::source::forward::Address;
 use crate::spool::{QueueConfig, WhenFull};
 
 /// What runs.
@@ -48,7 +48,7 @@ pub struct SourcePlan {
     /// Type and settings.
     pub kind: SourceKind,
     /// Where it listens, parsed; each address once in the whole plan.
-    pub listen: Vec<ListenAddr>,
+    pub listen: Vec<Address>,
 }
 
 /// A sink that runs.

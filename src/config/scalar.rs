@@ -20,10 +20,13 @@ pub(super) enum Typed<'a> {
 impl Scalar {
     /// Its type and value.
     pub(super) fn typed(&self) -> Typed<'_> {
+        if self.style == ScalarStyle::Plain { self.typed_as_plain() } else { Typed::Text(&self.text) }
+    }
+
+    /// Its type if it were not quoted. In braces a variable must be quoted (`{days: "${DAYS}"}`), so where a number or
+    /// bool is asked for, the quotes around a variable do not make it text.
+    pub(super) fn typed_as_plain(&self) -> Typed<'_> {
         let text = self.text.as_str();
-        if self.style != ScalarStyle::Plain {
-            return Typed::Text(text);
-        }
         match text {
             "" | "~" | "null" | "Null" | "NULL" => Typed::Null,
             "true" | "True" | "TRUE" => Typed::Bool(true),

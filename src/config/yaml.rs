@@ -136,13 +136,15 @@ fn mark(marker: saphyr_parser::Marker) -> Mark {
 
 /// The scanner's words, and help with the mistake that templates invite.
 fn syntax_message(text: &str, at: Mark, info: &str) -> String {
-    let unquoted = |line: &str| {
-        let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start_matches([' ', '-']);
+    // The scanner often notices on the line after.
+    let near: Vec<&str> = text.lines().skip(at.line.saturating_sub(2)).take(2).collect();
+    let begins_with_brace = |line: &&str| {
+        let value = line.split_once(": ").map_or(*line, |(_, value)| value).trim_start_matches([' ', '-']);
         value.starts_with('{') && value.contains('}') || value.starts_with('%')
     };
-    // The scanner often notices on the line after.
-    let near = text.lines().skip(at.line.saturating_sub(2)).take(2);
-    let hint = if near.into_iter().any(unquoted) {
+    let hint = if near.iter().any(|line| line.contains("${")) {
+        "; between braces or brackets a variable must stand in quotes: {size: \"${SIZE}\"}"
+    } else if near.iter().any(begins_with_brace) {
         "; a text that begins with `{` or `%` must stand in quotes: \"{container}/{task_id}\""
     } else {
         ""

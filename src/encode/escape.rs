@@ -121,8 +121,7 @@ const fn escapes() -> [u64; 256] {
         table[byte] = u64::from_le_bytes(hex);
         byte += 1;
     }
-    let short: [(u8, u8); 7] =
-        [(b'"', b'"'), (b'\\', b'\\'), (8, b'b'), (9, b't'), (10, b'n'), (12, b'f'), (13, b'r')];
+    let short: [(u8, u8); 7] = [(b'"', b'"'), (b'\\', b'\\'), (8, b'b'), (9, b't'), (10, b'n'), (12, b'f'), (13, b'r')];
     let mut i = 0;
     while i < short.len() {
         table[short[i].0 as usize] = u64::from_le_bytes([b'\\', short[i].1, 0, 0, 0, 0, 0, 2]);

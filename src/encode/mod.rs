@@ -7,6 +7,7 @@ pub mod entries;
 mod escape;
 mod json;
 mod members;
+mod names;
 pub mod ndjson;
 pub mod partition;
 pub mod template;
@@ -15,6 +16,7 @@ pub mod timestamp;
 pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
 pub use compress::Compression;
 pub use entries::Message;
+pub use names::Target;
 pub use ndjson::LogJson;
 pub use partition::Partitioner;
 pub use template::Template;
@@ -91,3 +93,6 @@ impl Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod reference;

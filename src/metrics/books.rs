@@ -26,7 +26,7 @@ pub struct BooksCollector {
 }
 
 /// One sample: labels and a value.
-type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+pub(super) type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 impl Collector for BooksCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 //! at scrape time by collectors of their own ([`books`], [`process`]); nothing here is on the way of a record.
 
 pub mod books;
+pub mod forward;
 pub mod process;
 
 use std::sync::{Arc, Mutex};

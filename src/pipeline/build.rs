@@ -20,10 +20,11 @@ use crate::encode::{Compression, Encoder, Partitioner, Template};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::metrics::books::BooksCollector;
+use crate::metrics::forward::ForwardCollector;
 use crate::metrics::process::ProcessCollector;
 use crate::route::Router;
 use crate::sink::{Phase, SinkContext};
-use crate::source::forward::Listeners;
+use crate::source::forward::{ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
 
@@ -57,6 +58,7 @@ pub enum BuildError {
 /// A pipeline that is ready to run; its sockets already listen.
 pub struct Pipeline {
     pub(super) plan: Plan,
+    pub(super) clock: Clock,
     pub(super) ledger: Arc<Ledger>,
     pub(super) queues: Vec<Arc<Queue>>,
     pub(super) sources: Vec<BuiltSource>,
@@ -71,6 +73,13 @@ pub(super) struct BuiltSource {
     pub(super) name: Arc<str>,
     pub(super) listeners: Listeners,
     pub(super) intake: SourceIntake,
+    pub(super) stats: Arc<ForwardStats>,
+}
+
+impl BuiltSource {
+    fn addresses(&self) -> Vec<String> {
+        self.listeners.addresses().iter().map(ToString::to_string).collect()
+    }
 }
 
 impl Pipeline {
@@ -79,7 +88,8 @@ impl Pipeline {
         let clock = Clock::start();
         let mut listeners = Vec::new();
         for source in &plan.sources {
-            let bound = Listeners::bind(&source.listen).await;
+            let SourceKind::Forward(config) = &source.kind;
+            let bound = Listeners::bind(config);
             listeners.push(bound.map_err(|e| BuildError::Source { name: source.name.clone(), error: e.into() })?);
         }
         let admin = match &plan.admin {
@@ -95,19 +105,18 @@ impl Pipeline {
             plan.sinks.iter().map(|sink| sink.name.as_str()),
         ));
         let metrics = Metrics::new();
-        let queues: Vec<_> = plan
-            .sinks
-            .iter()
-            .enumerate()
-            .map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger)))
-            .collect();
+        let queues: Vec<_> =
+            plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
         let mut sources = Vec::new();
         for (at, listeners) in listeners.into_iter().enumerate() {
             let intake = worker(&plan, at, &queues, &ledger, clock, &metrics);
-            sources.push(BuiltSource { name: plan.sources[at].name.as_str().into(), listeners, intake });
+            let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
+            sources.push(BuiltSource { name, listeners, intake, stats });
         }
+        let stats = sources.iter().map(|source| (Arc::clone(&source.name), Arc::clone(&source.stats)));
+        metrics.register(ForwardCollector { sources: stats.collect() });
         let (phase, watched) = watch::channel(Phase::Running);
         let writer: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
         let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
@@ -130,7 +139,7 @@ impl Pipeline {
             ecs: OnceLock::new(),
             ready: AtomicBool::new(false),
         });
-        Ok(Self { plan, ledger, queues, sources, contexts, phase, admin, state })
+        Ok(Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state })
     }
 
     /// The address that the admin endpoints answer at.
@@ -140,7 +149,7 @@ impl Pipeline {
 
     /// Where each source listens.
     pub fn listening(&self) -> Vec<(Arc<str>, Vec<String>)> {
-        self.sources.iter().map(|source| (Arc::clone(&source.name), source.listeners.addresses())).collect()
+        self.sources.iter().map(|source| (Arc::clone(&source.name), source.addresses())).collect()
     }
 
     /// The books, to be read while it runs.
@@ -190,14 +199,12 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
     let levels = plan.levels.clone();
     let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
     match &sink.kind {
-        SinkKind::S3(c) => (
-            Partitioner::prefix(template(&c.prefix), levels),
-            Encoder::Ndjson(NdjsonEncoder::new(c.log_json)),
-        ),
-        SinkKind::File(c) => (
-            Partitioner::prefix(template(&c.prefix), levels),
-            Encoder::Ndjson(NdjsonEncoder::new(c.log_json)),
-        ),
+        SinkKind::S3(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::File(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
         SinkKind::CloudWatchLogs(c) => (
             Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
             Encoder::Entries(EntryEncoder::new(c.message)),

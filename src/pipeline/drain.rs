@@ -70,7 +70,7 @@ impl Pipeline {
     }
 
     async fn spawn(self) -> Running {
-        let Self { plan, ledger, queues, sources, contexts, phase, admin, state } = self;
+        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state } = self;
         let (mut helpers, mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
@@ -87,9 +87,14 @@ impl Pipeline {
         }
         let control = Control::new();
         for (source, planned) in sources.into_iter().zip(plan.sources) {
-            let BuiltSource { name, listeners, intake } = source;
+            let BuiltSource { name, listeners, intake, stats } = source;
             let SourceKind::Forward(config) = planned.kind;
-            tasks.spawn(forward::serve(listeners, name, config, intake, control.subscribe()));
+            let shutdown = control.subscribe();
+            tasks.spawn(async move {
+                if let Err(error) = forward::serve(listeners, &config, &name, intake, clock, stats, shutdown).await {
+                    tracing::error!("source {name} cannot go on: {error}");
+                }
+            });
         }
         state.ready.store(true, Ordering::Release);
         Running { sources: tasks, sinks, helpers, control, phase, intakes, queues, ledger, state }

@@ -16,7 +16,7 @@ use crate::record::EcsMetadata;
 const ENDPOINT: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
 /// How long reading waits for the metadata; kernel and driver hold the data meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One question; the agent answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ struct Task {
 }
 
 /// Where to ask, if the config wants it and the environment tells.
-pub fn endpoint(wanted: Metadata) -> Option<String> {
+pub(super) fn endpoint(wanted: Metadata) -> Option<String> {
     match (wanted, std::env::var(ENDPOINT)) {
         (Metadata::None, _) => None,
         (Metadata::Ecs, Ok(endpoint)) => Some(endpoint),
@@ -48,7 +48,7 @@ pub fn endpoint(wanted: Metadata) -> Option<String> {
 }
 
 /// Asks until there is an answer.
-pub async fn fetch(endpoint: &str) -> Arc<EcsMetadata> {
+pub(super) async fn fetch(endpoint: &str) -> Arc<EcsMetadata> {
     let mut pause = PAUSES.0;
     loop {
         match ask(endpoint).await {

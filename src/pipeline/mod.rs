@@ -8,7 +8,7 @@ mod build;
 mod drain;
 mod metadata;
 mod outlet;
-mod report;
+pub mod report;
 mod worker;
 
 pub use build::{BuildError, Pipeline};

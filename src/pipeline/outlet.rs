@@ -26,7 +26,7 @@ const POOLED: usize = 4;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]
-pub struct OutletConfig {
+pub(super) struct OutletConfig {
     /// A block is sealed so long after its first record, full or not.
     pub seal_after: Duration,
     /// The same when a sender waits for one of its records.
@@ -42,7 +42,7 @@ type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// One sink's encoder and open blocks inside a worker.
 #[derive(Debug)]
-pub struct Outlet {
+pub(super) struct Outlet {
     config: OutletConfig,
     queue: Arc<Queue>,
     metrics: SinkMetrics,
@@ -70,7 +70,7 @@ struct NameTally {
 
 /// What became of a record that was given to an outlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
+pub(super) enum Appended {
     /// It stands in a block that must be sealed at this moment at the latest.
     Until(Moment),
     /// Its bytes are no record after all; it is dropped as `malformed`.
@@ -79,7 +79,7 @@ pub enum Appended {
 
 impl Outlet {
     /// An outlet without open blocks.
-    pub fn new(
+    pub(super) fn new(
         config: OutletConfig,
         queue: Arc<Queue>,
         metrics: SinkMetrics,
@@ -102,20 +102,21 @@ impl Outlet {
     }
 
     /// The sink's queue.
-    pub fn queue(&self) -> &Arc<Queue> {
+    pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
     /// Encodes one record into the open block of its partition.
-    pub fn append(&mut self, record: &Record<'_>, tickets: &Tickets, now: Moment) -> Appended {
+    pub(super) fn append(&mut self, record: &Record<'_>, tickets: &Tickets, now: Moment) -> Appended {
         let (partition, names) = self.partitioner.partition(record);
         self.names.missing += u64::from(names.missing);
         self.names.replaced += u64::from(names.replaced);
         self.names.overflowed += u64::from(names.overflowed);
         self.names.time_of_receipt += u64::from(names.time_of_receipt);
-        let found = self.open.iter().position(|block| {
-            Arc::ptr_eq(&block.meta.partition, partition) || block.meta.partition == *partition
-        });
+        let found = self
+            .open
+            .iter()
+            .position(|block| Arc::ptr_eq(&block.meta.partition, partition) || block.meta.partition == *partition);
         match found {
             Some(0) => {}
             Some(at) => {
@@ -157,7 +158,7 @@ impl Outlet {
     }
 
     /// Seals what is old enough and tells when the next block will be.
-    pub fn seal_due(&mut self, now: Moment) -> Option<Moment> {
+    pub(super) fn seal_due(&mut self, now: Moment) -> Option<Moment> {
         let mut next = None;
         for at in (0..self.open.len()).rev() {
             let due = self.due(&self.open[at]);
@@ -171,19 +172,19 @@ impl Outlet {
     }
 
     /// Seals everything.
-    pub fn seal_all(&mut self) {
+    pub(super) fn seal_all(&mut self) {
         while !self.open.is_empty() {
             self.seal(0);
         }
     }
 
     /// Memory that open blocks hold.
-    pub fn open_bytes(&self) -> usize {
+    pub(super) fn open_bytes(&self) -> usize {
         self.open_bytes
     }
 
     /// Seals the block that holds the most bytes.
-    pub fn seal_largest(&mut self) {
+    pub(super) fn seal_largest(&mut self) {
         let largest = self.open.iter().enumerate().max_by_key(|(_, block)| block.plain.len());
         if let Some((at, _)) = largest {
             self.seal(at);
@@ -206,7 +207,7 @@ impl Outlet {
 
     /// Hands the sealed blocks to the queue; compression happens on a blocking thread, in the queue's order. Must be
     /// called within a tokio runtime, after the records' `open` counts are in the ledger.
-    pub fn dispatch(&mut self) {
+    pub(super) fn dispatch(&mut self) {
         self.report();
         for block in self.sealed.drain(..) {
             let (meta, plain) = block.seal();

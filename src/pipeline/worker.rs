@@ -51,7 +51,7 @@ struct Worker {
 
 /// A source's way into the pipeline; clones share one worker.
 #[derive(Clone, Debug)]
-pub struct SourceIntake(Arc<Shared>);
+pub(super) struct SourceIntake(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -65,7 +65,7 @@ struct Shared {
 
 /// What a worker is made of.
 #[derive(Debug)]
-pub struct WorkerParts {
+pub(super) struct WorkerParts {
     /// Index in the ledger.
     pub source: usize,
     /// The source's name in the config.
@@ -82,7 +82,7 @@ pub struct WorkerParts {
 
 impl SourceIntake {
     /// A worker and the way to it.
-    pub fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
+    pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
         let WorkerParts { source, name, joiner, router, outlets, open_limit } = parts;
         let reached = outlets.iter().map(|outlet| (Arc::clone(outlet.queue()), AtomicBool::new(false))).collect();
         let tally = Tally {
@@ -109,12 +109,12 @@ impl SourceIntake {
     }
 
     /// Task metadata has arrived: every record from now on carries it.
-    pub fn set_metadata(&self, ecs: Arc<EcsMetadata>) {
+    pub(super) fn set_metadata(&self, ecs: Arc<EcsMetadata>) {
         self.worker().ecs = Some(ecs);
     }
 
     /// Seals blocks and lets partial lines go when their time has come. Runs until it is dropped.
-    pub async fn tick(&self) {
+    pub(super) async fn tick(&self) {
         loop {
             let due = self.worker().due;
             match due {
@@ -128,12 +128,12 @@ impl SourceIntake {
     }
 
     /// Nothing will come any more: lets partial lines go and seals every block.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         let mut worker = self.worker();
         let now = self.0.clock.now();
         let mut joined = std::mem::take(&mut worker.joined);
         if let Some(joiner) = &mut worker.joiner {
-            joiner.flush(&mut joined);
+            joiner.flush(&mut |batch| joined.push(batch));
         }
         worker.route_all(joined, now);
         worker.outlets.iter_mut().for_each(Outlet::seal_all);
@@ -154,7 +154,7 @@ impl Intake for SourceIntake {
         let mut joined = std::mem::take(&mut worker.joined);
         match &mut worker.joiner {
             Some(joiner) => {
-                joiner.join(batch, now, &mut joined);
+                joiner.join(batch, now, &mut |batch| joined.push(batch));
                 if let Some(due) = joiner.next_deadline() {
                     worker.due_by(due);
                 }
@@ -277,7 +277,7 @@ impl Worker {
         self.due = None;
         let mut joined = std::mem::take(&mut self.joined);
         if let Some(joiner) = &mut self.joiner {
-            joiner.expire(now, &mut joined);
+            joiner.expire(now, &mut |batch| joined.push(batch));
             if let Some(due) = joiner.next_deadline() {
                 self.due_by(due);
             }

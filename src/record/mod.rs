@@ -9,6 +9,8 @@ pub mod msgpack;
 pub mod name;
 pub mod path;
 mod tag;
+#[cfg(test)]
+pub(crate) mod testing;
 mod ticket;
 
 pub use batch::{EcsMetadata, Record, RecordBatch, RecordSpan, UnixNanos};

@@ -50,6 +50,11 @@ impl Path {
         }
     }
 
+    /// Whether this is a field that the task metadata may supply.
+    pub(crate) fn may_be_metadata(&self) -> bool {
+        matches!(self.split(), (first, []) if first.starts_with("ecs_"))
+    }
+
     /// What the task metadata says, for a path that is one of its fields. A field that the endpoint left empty is
     /// missing.
     pub(crate) fn from_metadata<'a>(&self, record: &Record<'a>) -> Option<&'a str> {

@@ -208,12 +208,7 @@ mod tests {
     use crate::spool::{Queue, QueueConfig, WhenFull};
 
     fn policy() -> RetryConfig {
-        RetryConfig {
-            deadline: Span::secs(100),
-            initial: Span::secs(1),
-            max: Span::secs(8),
-            ..RetryConfig::default()
-        }
+        RetryConfig { deadline: Span::secs(100), initial: Span::secs(1), max: Span::secs(8), ..RetryConfig::default() }
     }
 
     fn retry() -> (Retry, watch::Sender<Phase>) {

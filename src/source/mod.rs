@@ -3,10 +3,13 @@
 
 pub mod forward;
 pub mod join;
+mod shutdown;
 
 use std::future::Future;
 
 use crate::record::RecordBatch;
+
+pub use shutdown::{Control, Phase, Shutdown};
 
 /// What a source hands its batches to.
 pub trait Intake: Clone + Send + Sync + 'static {

@@ -47,6 +47,8 @@ pub struct LaneState {
     pub ready_bytes: u64,
     /// How many those are.
     pub ready_blocks: usize,
+    /// Their records.
+    pub ready_records: u64,
     /// When the first record of the oldest block was routed.
     pub opened: Moment,
     /// When the first record of the first ready block that a sender waits for was routed.
@@ -86,6 +88,8 @@ struct Lane {
     ready: usize,
     /// Bytes of those.
     ready_bytes: u64,
+    /// Records of those.
+    ready_records: u64,
     /// Sequence and age of those that a sender waits for.
     awaited: VecDeque<(u64, Moment)>,
 }
@@ -214,6 +218,11 @@ impl Queue {
     pub fn lanes(&self) -> Vec<LaneState> {
         let state = self.state();
         state.lanes.iter().filter_map(|(partition, lane)| lane.state(partition)).collect()
+    }
+
+    /// One partition, if it has blocks, ready or not.
+    pub fn lane(&self, partition: &Arc<Partition>) -> Option<LaneState> {
+        self.state().lanes.get(partition).and_then(|lane| lane.state(partition))
     }
 
     /// Comes back when something changed since the last call. Cancel safe; for one waiter.
@@ -346,6 +355,7 @@ impl Lane {
         while let Some(slot) = self.slots.get(self.ready).filter(|slot| slot.block.is_some()) {
             self.ready += 1;
             self.ready_bytes += slot.len();
+            self.ready_records += slot.meta.count.records;
             if !slot.meta.tickets.is_empty() {
                 self.awaited.push_back((slot.sequence, slot.meta.opened));
             }
@@ -358,6 +368,7 @@ impl Lane {
         if self.ready > 0 {
             self.ready -= 1;
             self.ready_bytes -= slot.len();
+            self.ready_records -= slot.meta.count.records;
             self.awaited.pop_front_if(|(sequence, _)| *sequence == slot.sequence);
         } else {
             // What stood behind it may have been ready all along.
@@ -372,6 +383,7 @@ impl Lane {
             partition: Arc::clone(partition),
             ready_bytes: self.ready_bytes,
             ready_blocks: self.ready,
+            ready_records: self.ready_records,
             opened: self.slots.front()?.meta.opened,
             awaited_since: self.awaited.front().map(|(_, opened)| *opened),
         })

@@ -1,14 +1,14 @@
 //! Sources and the admin server: addresses that parse, and no two on one port.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Check;
 use super::Step::{Index, Key};
 use crate::config::file::{AdminSection, SourceKind};
 use crate::config::plan::{AdminPlan, SourcePlan};
 use crate::config::value::Size;
-use crate::source::forward::{ForwardConfig, ListenAddr};
+use crate::source::forward::{Address, ForwardConfig};
 
 /// Fluentd and Fluent Bit give up on an ack after 190 s and more, small clients after 60 s: a longer wait makes them
 /// send everything twice.
@@ -66,7 +66,7 @@ fn forward(check: &mut Check<'_>, name: &str, config: &ForwardConfig) {
     }
 }
 
-fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut Vec<ListenAddr>) -> Vec<ListenAddr> {
+fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut Vec<Address>) -> Vec<Address> {
     if config.listen.is_empty() {
         let message = "no address to listen on; write for example `listen: [tcp://127.0.0.1:24224]`";
         check.problem(&[Key("sources"), Key(name), Key("listen")], message);
@@ -74,8 +74,8 @@ fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut 
     let mut addresses = Vec::new();
     for (index, text) in config.listen.iter().enumerate() {
         let path = [Key("sources"), Key(name), Key("listen"), Index(index)];
-        match text.parse::<ListenAddr>() {
-            Err(message) => check.problem(&path, message),
+        match text.parse::<Address>() {
+            Err(error) => check.problem(&path, error.to_string()),
             Ok(address) => {
                 if let Some(other) = seen.iter().find(|other| collide(other, &address)) {
                     check.problem(
@@ -92,17 +92,23 @@ fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut 
 }
 
 /// Whether the second one to bind would fail. Port 0 is any free port.
-fn collide(one: &ListenAddr, other: &ListenAddr) -> bool {
+fn collide(one: &Address, other: &Address) -> bool {
     match (one, other) {
-        (ListenAddr::Unix(one), ListenAddr::Unix(other)) => one == other,
-        (ListenAddr::Tcp(one), ListenAddr::Tcp(other)) => {
-            let any = |address: IpAddr| address.is_unspecified();
-            one.port() == other.port()
-                && one.port() != 0
-                && (one.ip() == other.ip() || any(one.ip()) || any(other.ip()))
-        }
-        _ => false,
+        (Address::Tcp(one), Address::Tcp(other)) => match (numeric(one), numeric(other)) {
+            (Some(one), Some(other)) => {
+                let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+                same && one.port() == other.port() && one.port() != 0
+            }
+            _ => one == other,
+        },
+        _ => one == other,
     }
+}
+
+/// Host and port without asking DNS; `localhost` is the one name that everybody writes.
+fn numeric(host_and_port: &str) -> Option<SocketAddr> {
+    let text = host_and_port.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    text.as_deref().unwrap_or(host_and_port).parse().ok()
 }
 
 /// Checks the admin server's address, also against the sources'.
@@ -113,13 +119,12 @@ pub(in crate::config) fn admin(
 ) -> Option<AdminPlan> {
     let admin = admin?;
     let path = [Key("admin"), Key("listen")];
-    let text = admin.listen.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let Ok(listen) = text.as_ref().unwrap_or(&admin.listen).parse::<SocketAddr>() else {
+    let Some(listen) = numeric(&admin.listen) else {
         let message = format!("`{}` is no address and port; write for example 127.0.0.1:9600", admin.listen);
         check.problem(&path, message);
         return None;
     };
-    let own = ListenAddr::Tcp(listen);
+    let own = Address::Tcp(listen.to_string());
     let taken: HashSet<&str> = sources
         .iter()
         .filter(|source| source.listen.iter().any(|address| collide(address, &own)))

@@ -1,4 +1,37 @@
-//! The Fluent Forward source.
+//! The Fluent Forward source: sockets, frames, acks.
+//!
+//! [`Listeners::bind`] opens the sockets, in milliseconds and before anything else; [`serve`] accepts and runs one
+//! task a connection until it is told to end. A connection reads into one buffer ([`frame`] measures and slices it),
+//! hands batches to the intake, waits for room, and reads on: not reading is the back-pressure, and no connection is
+//! ever closed to slow its sender down. Acks are written beside the reading.
+//!
+//! This is the one place besides `pipeline` that spawns: a task a connection, all owned by the future of [`serve`].
 
+mod acks;
+mod address;
 mod config;
+mod connection;
+mod entries;
+pub mod frame;
+mod inflate;
+mod listen;
+mod malformed;
+mod outline;
+mod serve;
+mod stats;
+mod time;
+
+pub use address::{Address, AddressError};
 pub use config::*;
+pub use entries::Tally;
+pub use listen::{BindError, Listeners};
+pub use malformed::Malformed;
+pub use serve::serve;
+pub use stats::{Counter, ForwardStats};
+
+/// Longest tag: the longest real ones are paths of at most 4,096 bytes. Every output line of a record repeats the tag,
+/// so that a frame of tiny records under a huge tag would grow a million times.
+pub const MAX_TAG: usize = 4096;
+
+/// Longest chunk token with its header; real ones have 24 to 64 bytes.
+pub const MAX_CHUNK: usize = 1024;

@@ -1,0 +1,56 @@
+//! The counters of the forward sources as metrics.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::books::{Sample, counters, gauges};
+use crate::source::forward::ForwardStats;
+
+/// Reads the sources' counters at each scrape.
+#[derive(Debug)]
+pub struct ForwardCollector {
+    /// By the source's name.
+    pub sources: Vec<(Arc<str>, Arc<ForwardStats>)>,
+}
+
+impl ForwardCollector {
+    fn samples(&self, pick: fn(&ForwardStats) -> u64) -> Vec<Sample<'_>> {
+        self.sources.iter().map(|(name, stats)| (vec![("source", &**name)], pick(stats) as f64)).collect()
+    }
+}
+
+type Reading = (&'static str, &'static str, fn(&ForwardStats) -> u64);
+
+/// What is counted, without the prefix `source_`.
+const COUNTERS: [Reading; 8] = [
+    ("connections", "Connections that were accepted", |stats| stats.connections.get()),
+    ("wire_bytes", "Bytes read from sockets", |stats| stats.wire_bytes.get()),
+    ("frames", "Frames that were taken", |stats| stats.frames.get()),
+    ("heartbeats", "Heartbeats that were answered", |stats| stats.heartbeats.get()),
+    ("acks", "Acks that were written", |stats| stats.acks.get()),
+    ("acks_withheld", "Chunks that were not acked because a copy was lost", |stats| stats.acks_withheld.get()),
+    ("times_replaced", "Records without a usable time: they carry the time of receipt", |stats| {
+        stats.times_replaced.get()
+    }),
+    ("accept_errors", "Connections that could not be accepted", |stats| stats.accept_errors.get()),
+];
+
+impl Collector for ForwardCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, pick) in COUNTERS {
+            counters(&mut encoder, &format!("source_{name}"), help, &self.samples(pick))?;
+        }
+        gauges(&mut encoder, "source_open_connections", "Open connections", &self.samples(|stats| stats.open.get()))?;
+        let ended: Vec<_> = self.sources.iter().map(|(name, stats)| (name, stats.ended())).collect();
+        let rows: Vec<Sample<'_>> = ended
+            .iter()
+            .flat_map(|(name, by_reason)| {
+                by_reason.iter().map(|(reason, n)| (vec![("source", &***name), ("reason", *reason)], *n as f64))
+            })
+            .collect();
+        counters(&mut encoder, "source_connections_ended", "Connections that logweir ended, by reason", &rows)
+    }
+}

@@ -1,0 +1,294 @@
+//! The one lazy pass over a record: finds the fields that all rules need, each of them at most once.
+//!
+//! The first rule that asks for a field makes one walk over the record's top level, which notes where the wanted
+//! fields lie. What lies inside a field is found when a rule asks for it, and then everything that any rule wants of
+//! it, the level included, in a single pass over its text.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::record::Record;
+use crate::record::json;
+use crate::record::level::{Level, LevelRules, Probe};
+use crate::record::msgpack::{Reader, Value};
+use crate::record::name::Found;
+use crate::record::path::{self, Path};
+
+/// The field whose content tells a level.
+const LOG: &str = "log";
+
+/// Which fields are wanted; made when the conditions are compiled.
+#[derive(Debug)]
+struct Plan {
+    roots: Vec<Root>,
+    slots: Vec<Slot>,
+    levels: LevelRules,
+    /// The root `log`, if a rule asks for the level.
+    log: Option<usize>,
+}
+
+/// A field at the top of the record, and the slots that lie in it.
+#[derive(Debug)]
+struct Root {
+    key: Box<str>,
+    slots: Vec<usize>,
+}
+
+/// A wanted field.
+#[derive(Debug)]
+struct Slot {
+    path: Path,
+    /// Index of its first key among the roots.
+    root: usize,
+}
+
+/// A value that outlives nothing: texts are places in the record's map or in [`Picker::text`].
+#[derive(Clone, Debug)]
+enum Picked {
+    Missing,
+    /// Not text.
+    Plain(Found<'static>),
+    InMap(Range<usize>),
+    InText(Range<usize>),
+}
+
+/// What is known of the current record.
+#[derive(Debug, Default)]
+struct State {
+    walked: bool,
+    /// Of each root: where its value begins in the map, and whether its slots have been filled.
+    roots: Vec<(Option<usize>, bool)>,
+    slots: Vec<Picked>,
+    /// Strings that had to be unescaped.
+    text: Vec<u8>,
+    /// Levels in the record's fields and in the JSON of `log`.
+    record_probe: Probe,
+    log_probe: Probe,
+    /// Where `log` lies, if it is text and no JSON.
+    log_text: Option<Range<usize>>,
+    level: Option<Option<Level>>,
+}
+
+/// Picks fields out of records, one record at a time.
+#[derive(Debug)]
+pub(super) struct Picker {
+    plan: Plan,
+    state: State,
+}
+
+impl Picker {
+    /// Wants nothing yet.
+    pub(super) fn new(levels: LevelRules) -> Self {
+        let plan = Plan { roots: Vec::new(), slots: Vec::new(), levels, log: None };
+        Self { plan, state: State::default() }
+    }
+
+    /// Wants a field; the same path is picked once however many rules want it.
+    pub(super) fn want(&mut self, path: &Path) -> usize {
+        if let Some(slot) = self.plan.slots.iter().position(|known| known.path == *path) {
+            return slot;
+        }
+        let slot = self.plan.slots.len();
+        let root = self.want_root(path.split().0);
+        self.plan.slots.push(Slot { path: path.clone(), root });
+        self.state.slots.push(Picked::Missing);
+        self.plan.roots[root].slots.push(slot);
+        slot
+    }
+
+    /// Wants the level.
+    pub(super) fn want_level(&mut self) {
+        self.plan.log = Some(self.want_root(LOG));
+    }
+
+    /// The index of a root.
+    fn want_root(&mut self, key: &str) -> usize {
+        self.plan.roots.iter().position(|root| *root.key == *key).unwrap_or_else(|| {
+            self.plan.roots.push(Root { key: key.into(), slots: Vec::new() });
+            self.state.roots.push((None, false));
+            self.plan.roots.len() - 1
+        })
+    }
+
+    /// The root that a slot lies in.
+    pub(super) fn root_of(&self, slot: usize) -> usize {
+        self.plan.slots[slot].root
+    }
+
+    /// The root whose text tells levels, if they are wanted.
+    pub(super) fn log_root(&self) -> Option<usize> {
+        self.plan.log
+    }
+
+    pub(super) fn levels(&self) -> &LevelRules {
+        &self.plan.levels
+    }
+
+    /// Forgets the last record.
+    pub(super) fn reset(&mut self) {
+        let state = &mut self.state;
+        state.walked = false;
+        state.text.clear();
+        state.level = None;
+    }
+
+    /// Whether what lies in this root is known already.
+    pub(super) fn has_picked(&self, root: usize) -> bool {
+        self.state.walked && self.state.roots[root].1
+    }
+
+    /// The value of a slot.
+    pub(super) fn field<'s>(&'s mut self, slot: usize, record: &Record<'s>) -> Option<Found<'s>> {
+        self.walk(record.map);
+        let root = self.root_of(slot);
+        self.pick(root, record.map);
+        let text = |bytes: &'s [u8], at: &Range<usize>| bytes.get(at.clone()).map(|text| Found::Str(text.into()));
+        match &self.state.slots[slot] {
+            Picked::Plain(found) => Some(found.clone()),
+            Picked::InMap(at) => text(record.map, at),
+            Picked::InText(at) => text(&self.state.text, at),
+            Picked::Missing => {
+                let absent = self.state.roots[root].0.is_none();
+                let metadata = absent.then(|| self.plan.slots[slot].path.from_metadata(record)).flatten();
+                metadata.map(|text| Found::Str(text.as_bytes().into()))
+            }
+        }
+    }
+
+    /// The record's level.
+    pub(super) fn level(&mut self, record: &Record<'_>) -> Option<Level> {
+        if let Some(level) = self.state.level {
+            return level;
+        }
+        self.walk(record.map);
+        let level = match self.state.record_probe.best() {
+            Some((level, _)) => Some(level),
+            None => self.level_in_log(record.map),
+        };
+        self.state.level = Some(level);
+        level
+    }
+
+    fn level_in_log(&mut self, map: &[u8]) -> Option<Level> {
+        self.pick(self.plan.log?, map);
+        match &self.state.log_text {
+            Some(at) => self.plan.levels.find_in_text(map.get(at.clone())?).map(|(level, _)| level),
+            None => self.state.log_probe.best().map(|(level, _)| level),
+        }
+    }
+
+    /// Notes where the wanted fields lie. Of two equal keys the last wins.
+    fn walk(&mut self, map: &[u8]) {
+        let (plan, state) = (&self.plan, &mut self.state);
+        if state.walked {
+            return;
+        }
+        state.walked = true;
+        state.roots.fill((None, false));
+        state.record_probe = Probe::default();
+        for (key, value) in path::top_level(map) {
+            if let Some(root) = plan.roots.iter().position(|root| root.key.as_bytes() == key) {
+                state.roots[root].0 = offset(map, value);
+            }
+            if plan.log.is_some() {
+                state.record_probe.msgpack(&plan.levels, key, value);
+            }
+        }
+    }
+
+    /// Fills the slots of a root, and if it is the one that tells levels, what it tells.
+    fn pick(&mut self, root: usize, map: &[u8]) {
+        let (plan, state) = (&self.plan, &mut self.state);
+        if std::mem::replace(&mut state.roots[root].1, true) {
+            return;
+        }
+        let slots = plan.roots[root].slots.as_slice();
+        let tells_level = plan.log == Some(root);
+        if tells_level {
+            state.log_probe = Probe::default();
+            state.log_text = None;
+        }
+        for slot in slots {
+            state.slots[*slot] = Picked::Missing;
+        }
+        let Some(bytes) = state.roots[root].0.and_then(|at| map.get(at..)) else { return };
+        let Ok(value) = Reader::new(bytes).read() else { return };
+        let mut inside = tells_level;
+        for slot in slots {
+            match plan.slots[*slot].path.split().1 {
+                [] => state.slots[*slot] = keep(path::found(value), map, &mut state.text),
+                _ => inside = true,
+            }
+        }
+        match value {
+            Value::Str(text) | Value::Bin(text) if inside => {
+                if !fill_from_json(plan, state, root, text, map) {
+                    state.log_text = offset(map, text).map(|at| at..at + text.len()).filter(|_| tells_level);
+                }
+            }
+            Value::Map(_) if inside => {
+                for slot in slots {
+                    if let rest @ [_, ..] = plan.slots[*slot].path.split().1
+                        && let Some(found) = path::resolve_in(bytes, rest)
+                    {
+                        state.slots[*slot] = keep(found, map, &mut state.text);
+                    }
+                }
+                if tells_level {
+                    path::top_level(bytes).for_each(|(k, v)| state.log_probe.msgpack(&plan.levels, k, v));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Fills what lies in a text if it is a JSON object: one pass, which also finds out whether it is one.
+fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], map: &'a [u8]) -> bool {
+    let slots = plan.roots[root].slots.as_slice();
+    let is_json = json::scan_members(text, |member| {
+        for slot in slots {
+            if let [first, rest @ ..] = plan.slots[*slot].path.split().1
+                && member.key_is(first.as_bytes())
+            {
+                let found = path::resolve_in_json(member.value, rest);
+                state.slots[*slot] = found.map_or(Picked::Missing, |found| keep(found, map, &mut state.text));
+            }
+        }
+        if plan.log == Some(root) {
+            state.log_probe.json(&plan.levels, member);
+        }
+    });
+    if !is_json {
+        for slot in slots.iter().filter(|slot| !plan.slots[**slot].path.split().1.is_empty()) {
+            state.slots[*slot] = Picked::Missing;
+        }
+        if plan.log == Some(root) {
+            state.log_probe = Probe::default();
+        }
+    }
+    is_json
+}
+
+/// Keeps a value without its lifetime.
+fn keep(found: Found<'_>, map: &[u8], text: &mut Vec<u8>) -> Picked {
+    match found {
+        Found::Str(found) => {
+            if let Cow::Borrowed(found) = found
+                && let Some(at) = offset(map, found)
+            {
+                return Picked::InMap(at..at + found.len());
+            }
+            let start = text.len();
+            text.extend_from_slice(&found);
+            Picked::InText(start..text.len())
+        }
+        other => Picked::Plain(other.into_owned()),
+    }
+}
+
+/// Where a part that was borrowed from `map` begins in it.
+fn offset(map: &[u8], part: &[u8]) -> Option<usize> {
+    let at = (part.as_ptr() as usize).checked_sub(map.as_ptr() as usize)?;
+    (at.checked_add(part.len())? <= map.len()).then_some(at)
+}

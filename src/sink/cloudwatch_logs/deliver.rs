@@ -1,0 +1,164 @@
+//! One flight: blocks of one stream, made into requests, sent one after the other, settled once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::body::{Bodies, Body, Target};
+use super::client::Logs;
+use super::config::CloudWatchLogsConfig;
+use super::create::{Creator, describe};
+use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
+use crate::aws::{Access, Class, Failure};
+use crate::clock::Clock;
+use crate::sink::SinkContext;
+use crate::sink::object::Attempt;
+use crate::sink::retry::{GivenUp, Retry, Seldom};
+use crate::spool::Lease;
+
+/// What all flights of a sink share.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    sink: Arc<str>,
+    clock: Clock,
+    logs: Logs,
+    bodies: Arc<Bodies>,
+    creator: Creator,
+    retry: Retry,
+    refused: Seldom,
+}
+
+/// What a flight carried: for the size of the next ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carried {
+    /// Bytes of its blocks.
+    pub(super) block_bytes: u64,
+    /// What AWS counted for them.
+    pub(super) request_bytes: u64,
+}
+
+/// How AWS took a request.
+enum Answer {
+    /// It has the events, but for these.
+    Taken(RejectedInfo),
+    /// It is larger than AWS's limit, by AWS's own count.
+    TooLarge,
+}
+
+impl Delivery {
+    /// For the sink with this context.
+    pub(super) fn new(context: &SinkContext, config: &CloudWatchLogsConfig, access: Access) -> Arc<Self> {
+        Arc::new(Self {
+            sink: Arc::clone(&context.name),
+            clock: context.clock,
+            logs: Logs::new(config, access, context.metrics.clone()),
+            bodies: Bodies::new(config.compression),
+            creator: Creator::new(&context.name, config.create.clone()),
+            retry: Retry::new(context, config.retry.clone()),
+            refused: Seldom::default(),
+        })
+    }
+
+    /// Delivers what is leased, or counts why not. When it is cancelled, the lease counts its records as abandoned.
+    pub(super) async fn fly(self: Arc<Self>, target: Arc<Target>, lease: Lease) -> Carried {
+        let blocks: Arc<[Bytes]> = lease.blocks().iter().map(|block| block.data.clone()).collect();
+        let now_millis = self.clock.unix() / 1_000_000;
+        let plan = plan(&blocks, i64::try_from(now_millis).unwrap_or(i64::MAX), LIMITS);
+        let mut rejects = plan.rejects;
+        self.tell(&target, &rejects);
+        let carried =
+            Carried { block_bytes: lease.bytes(), request_bytes: plan.batches.iter().map(Batch::bytes).sum() };
+        let mut batches = VecDeque::from(plan.batches);
+        // Ends: each turn takes a batch away, or puts two smaller ones in its place.
+        while let Some(batch) = batches.pop_front() {
+            let batch = Arc::new(batch);
+            let body = self.bodies.build(&target, &blocks, Arc::clone(&batch)).await;
+            let batch = Arc::unwrap_or_clone(batch);
+            match self.retry.until_done("PutLogEvents", || self.put(&target, &body)).await {
+                Ok(Answer::Taken(info)) => {
+                    let refused = batch.rejects(info);
+                    self.tell(&target, &refused);
+                    refused.as_slice().iter().for_each(|&(reason, count)| rejects.add(reason, count));
+                }
+                Ok(Answer::TooLarge) => {
+                    let count = batch.count();
+                    match batch.split() {
+                        Some((left, right)) => {
+                            batches.push_front(right);
+                            batches.push_front(left);
+                        }
+                        None => rejects.add("too_large", count),
+                    }
+                }
+                Err(given_up) => {
+                    self.retry.lost(batch.count().records, &given_up);
+                    rejects.add(given_up.reason(), batch.count());
+                }
+            }
+        }
+        lease.into_receipt().settled(rejects.as_slice());
+        carried
+    }
+
+    /// One attempt; what is missing is created on the way.
+    async fn put(&self, target: &Target, body: &Body) -> Attempt<Answer> {
+        let asked = Instant::now();
+        let mut failure = match self.logs.put(target, body).await {
+            Ok(info) => return Attempt::Done(Answer::Taken(info)),
+            Err(failure) => failure,
+        };
+        if failure.code == "ResourceNotFoundException" {
+            match self.creator.ensure(&self.logs, target, asked).await {
+                Attempt::Done(()) => {}
+                Attempt::Retry(after, text) => return Attempt::Retry(after, text),
+                Attempt::Rejected(reason, text) => return Attempt::Rejected(reason, text),
+            }
+            failure = match self.logs.put(target, body).await {
+                Ok(info) => return Attempt::Done(Answer::Taken(info)),
+                Err(failure) => failure,
+            };
+        }
+        judge(target, failure)
+    }
+
+    fn tell(&self, target: &Target, rejects: &Rejects) {
+        for (reason, count) in rejects.as_slice() {
+            if let Some(silent) = self.refused.line() {
+                let given_up = GivenUp::Rejected(reason, format!("{}: {}", describe(target), explain(reason)));
+                tracing::warn!(sink = %self.sink, reason, records = count.records, silent, "records dropped: {given_up}");
+            }
+        }
+    }
+}
+
+/// Why CloudWatch Logs does not keep an event, and what to do.
+fn explain(reason: &str) -> &'static str {
+    match reason {
+        "too_old" => "CloudWatch Logs takes no events older than 14 days; send old records to S3",
+        "too_new" => "CloudWatch Logs takes no events more than 2 hours ahead; check the sender's clock",
+        "expired" => "they are older than the group's retention; lengthen it, or send old records to S3",
+        "too_large" => "CloudWatch Logs takes no event above 1 MiB; send large records to S3",
+        _ => "CloudWatch Logs takes no empty events",
+    }
+}
+
+/// What becomes of a failed attempt.
+fn judge(target: &Target, failure: Failure) -> Attempt<Answer> {
+    let text = format!("{}: {}", describe(target), failure.text);
+    match &*failure.code {
+        // The events are there.
+        "DataAlreadyAcceptedException" => Attempt::Done(Answer::Taken(RejectedInfo::default())),
+        // AWS has no code of its own for it; the text is "Upload too large: N bytes exceeds limit of 1048576".
+        "InvalidParameterException" if failure.text.contains("too large") => Attempt::Done(Answer::TooLarge),
+        "InvalidParameterException" | "SerializationException" | "ValidationException" => {
+            Attempt::Rejected("rejected", text)
+        }
+        _ if failure.status == 413 => Attempt::Done(Answer::TooLarge),
+        _ if failure.class == Class::Denied => {
+            Attempt::Retry(failure.retry_after, format!("{text}; allow logs:PutLogEvents to the task's role"))
+        }
+        _ => Attempt::Retry(failure.retry_after, text),
+    }
+}

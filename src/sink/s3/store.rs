@@ -1,0 +1,273 @@
+//! Objects in S3: PutObject, and multipart uploads for what is larger than one part.
+//!
+//! Each call is one attempt, with the SDK's CRC-32 checksum and a signed payload; bodies are in memory, so the checksum
+//! travels in a header. What can be mended outside (a missing bucket, permission or key) is worth another try and is
+//! told with what to do; only what this very object makes impossible is rejected. There is no `Content-Encoding`: it
+//! would make HTTP clients unpack what the key's extension says is packed.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use super::S3Config;
+use crate::aws::{Access, Class, Failure};
+use crate::metrics::SinkMetrics;
+use crate::sink::object::{Attempt, ObjectStore};
+
+/// A bucket, or what begins with a prefix in it.
+#[derive(Debug)]
+pub struct S3Store {
+    access: Access,
+    bucket: String,
+    endpoint: Option<String>,
+    path_style: bool,
+    content_type: String,
+    storage_class: Option<StorageClass>,
+    kms_key: Option<String>,
+    metrics: SinkMetrics,
+    client: OnceCell<Client>,
+}
+
+/// A multipart upload under way.
+#[derive(Debug)]
+pub struct S3Upload {
+    key: String,
+    id: String,
+    /// An attempt to complete it ended without an answer: it may have worked.
+    maybe_complete: AtomicBool,
+}
+
+/// A part that S3 has.
+#[derive(Clone, Debug)]
+pub struct S3Part(CompletedPart);
+
+impl S3Store {
+    /// A store for this sink. Nothing is asked of AWS before the first request.
+    pub fn new(config: &S3Config, metrics: SinkMetrics) -> Self {
+        let access = Access {
+            region: config.region.clone(),
+            role_arn: config.role_arn.clone(),
+            external_id: config.external_id.clone(),
+            attempt_timeout: config.retry.attempt_timeout.0,
+            credentials: None,
+        };
+        Self::with_access(config, metrics, access)
+    }
+
+    /// The same with credentials and timeouts of the caller's choice.
+    pub fn with_access(config: &S3Config, metrics: SinkMetrics, access: Access) -> Self {
+        Self {
+            access,
+            bucket: config.bucket.clone(),
+            endpoint: config.endpoint.clone(),
+            path_style: config.path_style,
+            content_type: config.content_type.clone(),
+            storage_class: config.storage_class.as_deref().map(StorageClass::from),
+            kms_key: config.kms_key.clone(),
+            metrics,
+            client: OnceCell::new(),
+        }
+    }
+
+    async fn client(&self) -> Result<&Client, Failure> {
+        let made = self.client.get_or_try_init(|| async {
+            let config = self.access.load().await?;
+            let mut builder = aws_sdk_s3::config::Builder::from(&config).force_path_style(self.path_style);
+            if let Some(endpoint) = &self.endpoint {
+                builder = builder.endpoint_url(endpoint);
+            }
+            Ok(Client::from_conf(builder.build()))
+        });
+        made.await.map_err(Failure::of_setup)
+    }
+
+    /// One attempt, measured.
+    async fn attempt<'a, T, E, F>(
+        &'a self,
+        api: &'static str,
+        bytes: u64,
+        call: impl FnOnce(&'a Client) -> F + Send,
+    ) -> Result<T, Failure>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    {
+        let start = Instant::now();
+        let result = match self.client().await {
+            Ok(client) => call(client).await.map_err(|error| Failure::of(&error)),
+            Err(failure) => Err(failure),
+        };
+        let label = result.as_ref().map_or_else(|failure| failure.class.label(), |_| "ok");
+        self.metrics.request(api, label, start.elapsed(), if result.is_ok() { bytes } else { 0 });
+        result
+    }
+
+    /// What becomes of a failed attempt.
+    fn judge<T>(&self, action: &str, failure: Failure) -> Attempt<T> {
+        let bucket = &self.bucket;
+        let what_to_do = match &*failure.code {
+            // Nothing outside can make these work: the object itself is the reason.
+            "EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "InvalidPart" | "InvalidPartOrder"
+            | "MalformedXML" | "NoSuchUpload" => {
+                return Attempt::Rejected("rejected", format!("s3://{bucket}: {}", failure.text));
+            }
+            "NoSuchBucket" => "create the bucket or correct `bucket`".into(),
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+                "the bucket is in another region: set `region` of the sink".into()
+            }
+            "InvalidStorageClass" => "correct `storage_class`".into(),
+            code if code.starts_with("KMS.") => "check `kms_key`: it must exist, be enabled and in this region".into(),
+            _ if failure.status == 301 => "the bucket is in another region: set `region` of the sink".into(),
+            _ if failure.class == Class::Denied => match &self.kms_key {
+                None => format!("allow {action} on arn:aws:s3:::{bucket}/* to the task's role"),
+                Some(key) => format!(
+                    "allow {action} on arn:aws:s3:::{bucket}/*, and kms:GenerateDataKey and kms:Decrypt on {key}, to \
+                     the task's role"
+                ),
+            },
+            _ => String::new(),
+        };
+        let separator = if what_to_do.is_empty() { "" } else { "; " };
+        Attempt::Retry(failure.retry_after, format!("s3://{bucket}: {}{separator}{what_to_do}", failure.text))
+    }
+
+    fn settle<T>(&self, action: &str, result: Result<T, Failure>) -> Attempt<T> {
+        match result {
+            Ok(value) => Attempt::Done(value),
+            Err(failure) => self.judge(action, failure),
+        }
+    }
+
+    fn dress_put(&self, request: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
+        let request = request.content_type(&self.content_type).set_storage_class(self.storage_class.clone());
+        match &self.kms_key {
+            // A bucket key spares most of the calls to KMS.
+            Some(key) => {
+                request.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key).bucket_key_enabled(true)
+            }
+            None => request,
+        }
+    }
+
+    fn dress_create(&self, request: CreateMultipartUploadFluentBuilder) -> CreateMultipartUploadFluentBuilder {
+        let request = request.content_type(&self.content_type).set_storage_class(self.storage_class.clone());
+        match &self.kms_key {
+            Some(key) => {
+                request.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key).bucket_key_enabled(true)
+            }
+            None => request,
+        }
+    }
+
+    /// Whether the object that an upload should have made is there; `None` when that may not be asked.
+    async fn exists(&self, key: &str) -> Option<bool> {
+        let head =
+            self.attempt("HeadObject", 0, |client| client.head_object().bucket(&self.bucket).key(key).send()).await;
+        match head {
+            Ok(_) => Some(true),
+            Err(failure) if failure.status == 404 => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+impl ObjectStore for S3Store {
+    type Upload = S3Upload;
+    type Part = S3Part;
+
+    async fn put(&self, key: &str, body: &[Bytes]) -> Attempt<()> {
+        let body = joined(body);
+        let len = body.len() as u64;
+        let result = self
+            .attempt("PutObject", len, |client| {
+                let request = client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(body));
+                self.dress_put(request).send()
+            })
+            .await;
+        self.settle("s3:PutObject", result.map(|_| ()))
+    }
+
+    async fn create(&self, key: &str) -> Attempt<S3Upload> {
+        let result = self
+            .attempt("CreateMultipartUpload", 0, |client| {
+                // The parts' CRC-32 must be announced here, or S3 refuses to complete what carries them.
+                let request = client.create_multipart_upload().bucket(&self.bucket).key(key);
+                self.dress_create(request.checksum_algorithm(ChecksumAlgorithm::Crc32)).send()
+            })
+            .await;
+        match result.map(|output| output.upload_id) {
+            Ok(Some(id)) => Attempt::Done(S3Upload { key: key.into(), id, maybe_complete: AtomicBool::new(false) }),
+            Ok(None) => Attempt::Retry(None, format!("s3://{}: the answer names no upload", self.bucket)),
+            Err(failure) => self.judge("s3:PutObject", failure),
+        }
+    }
+
+    async fn part(&self, upload: &S3Upload, number: u32, body: &[Bytes]) -> Attempt<S3Part> {
+        let body = joined(body);
+        let len = body.len() as u64;
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        let result = self
+            .attempt("UploadPart", len, |client| {
+                let request = client.upload_part().bucket(&self.bucket).key(&upload.key).upload_id(&upload.id);
+                let request = request.part_number(number).checksum_algorithm(ChecksumAlgorithm::Crc32);
+                request.body(ByteStream::from(body)).send()
+            })
+            .await;
+        let part = result.map(|output| {
+            let part = CompletedPart::builder().part_number(number).set_e_tag(output.e_tag);
+            S3Part(part.set_checksum_crc32(output.checksum_crc32).build())
+        });
+        self.settle("s3:PutObject", part)
+    }
+
+    async fn complete(&self, upload: &S3Upload, parts: &[S3Part]) -> Attempt<()> {
+        let list = parts.iter().map(|part| part.0.clone()).collect();
+        let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
+        let result = self
+            .attempt("CompleteMultipartUpload", 0, |client| {
+                let request = client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
+                request.upload_id(&upload.id).multipart_upload(list).send()
+            })
+            .await;
+        let failure = match result {
+            Ok(_) => return Attempt::Done(()),
+            Err(failure) => failure,
+        };
+        let maybe_complete = upload.maybe_complete.load(Ordering::Relaxed);
+        if failure.code == "NoSuchUpload" {
+            // Either someone aborted it, or an earlier attempt worked and its answer was lost. The key is ours alone.
+            match self.exists(&upload.key).await {
+                Some(true) => return Attempt::Done(()),
+                None if maybe_complete => return Attempt::Done(()),
+                _ => {}
+            }
+        } else if matches!(failure.class, Class::Timeout | Class::Unreachable | Class::Unavailable) {
+            upload.maybe_complete.store(true, Ordering::Relaxed);
+        }
+        self.judge("s3:PutObject", failure)
+    }
+}
+
+/// The pieces as one: copied once, unless there is only one.
+fn joined(body: &[Bytes]) -> Bytes {
+    match body {
+        [one] => one.clone(),
+        _ => {
+            let mut all = BytesMut::with_capacity(body.iter().map(Bytes::len).sum());
+            body.iter().for_each(|piece| all.extend_from_slice(piece));
+            all.freeze()
+        }
+    }
+}

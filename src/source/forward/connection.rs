@@ -1,0 +1,336 @@
+//! One connection: read, find batches, hand them over, ack, wait for room, read on.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::acks::{AckWriter, Acks, Unread};
+use super::frame::{Found, Frames};
+use super::stats::ForwardStats;
+use super::{AckMode, Malformed};
+use crate::clock::Clock;
+use crate::record::{Outcome, Ticket};
+use crate::source::Intake;
+
+/// A quiet connection's buffer: a thousand of them take 8 MiB.
+const READ_MIN: usize = 8 << 10;
+
+/// Beyond this, larger reads bring nothing; below, a batch is so small that its own cost shows.
+const READ_MAX: usize = 256 << 10;
+
+/// A buffer that a frame has grown beyond this is let go as soon as it is empty.
+const KEEP_MAX: usize = 1 << 20;
+
+/// A connection that was quiet for so long gets the small buffer.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Time for acks that are ready, when the connection ends in any case.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// How far the source is; told to its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Reading,
+    /// Nothing is read any more; promised acks are still written.
+    AcksOnly,
+    /// What is not settled now will never be.
+    Closing,
+}
+
+/// What the connections of a source share.
+#[derive(Debug)]
+pub(super) struct Shared<I> {
+    pub(super) intake: I,
+    pub(super) clock: Clock,
+    pub(super) ack: AckMode,
+    pub(super) frame_bound: u64,
+    pub(super) inflated_bound: u64,
+    pub(super) frame_time: Duration,
+    pub(super) stats: Arc<ForwardStats>,
+    /// Moves with every read: the drain looks whether it stands still.
+    pub(super) activity: AtomicU64,
+    /// Connections that hold records which have found no room yet.
+    pub(super) busy: AtomicUsize,
+}
+
+/// Why reading ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer has nothing more to say.
+    Closed,
+    /// The source reads no more.
+    Drained,
+    /// The peer went away in the middle of a frame.
+    CutFrame,
+    /// A frame was begun and not finished in time.
+    FrameTime,
+    /// The peer does not read its acks.
+    AcksUnread,
+    Malformed(Malformed),
+    Io(io::Error),
+}
+
+impl End {
+    /// A label value for an end that is not the usual one.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Closed | Self::Drained => None,
+            Self::CutFrame => Some("cut_frame"),
+            Self::FrameTime => Some("frame_time"),
+            Self::AcksUnread => Some("acks_unread"),
+            Self::Malformed(malformed) => Some(malformed.reason()),
+            Self::Io(_) => Some("io"),
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed by the peer"),
+            Self::Drained => f.write_str("the source has ended"),
+            Self::CutFrame => f.write_str("closed by the peer in the middle of a frame"),
+            Self::FrameTime => f.write_str("a frame was begun and not finished within `limits.frame_time`"),
+            Self::AcksUnread => f.write_str("the peer does not read its acks"),
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Runs a connection to its end and tells why reading ended. `guard` is dropped when the last batch was handed over.
+pub(super) async fn run<I: Intake>(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    shared: &Shared<I>,
+    guard: impl Sized,
+    mut stage: watch::Receiver<Stage>,
+) -> End {
+    let acks = Arc::new(Acks::default());
+    let mut writer = AckWriter::new(writer);
+    let mut reading = Reading::new(reader, shared, Arc::clone(&acks));
+    let writing = async {
+        let _ = acks.write(&mut writer, &shared.stats, false).await;
+        // Nobody listens any more; what was sent before lies in the socket and is read all the same.
+        acks.give_up(&shared.stats);
+        std::future::pending::<Infallible>().await
+    };
+    let end = tokio::select! {
+        end = reading.run() => end,
+        _ = stage.wait_for(|stage| *stage != Stage::Reading) => End::Drained,
+        never = writing => match never {},
+    };
+    drop((reading, guard));
+    match &end {
+        End::Io(_) | End::AcksUnread => return end,
+        // The peer may still read the acks of what it sent before.
+        End::Closed | End::Drained | End::CutFrame => {
+            let left = acks.write(&mut writer, &shared.stats, true);
+            tokio::select! {
+                _ = left => return end,
+                _ = stage.wait_for(|stage| *stage == Stage::Closing) => {}
+            }
+        }
+        End::FrameTime | End::Malformed(_) => {}
+    }
+    // Whether the last acks arrive is the sender's to find out; it repeats what was not acked.
+    let _ = timeout(LAST_WRITE, acks.write_settled(&mut writer, &shared.stats)).await;
+    end
+}
+
+/// An ack that the records being found are to bring.
+enum Claim {
+    /// Settled by us when the last record has been taken.
+    Received(u64),
+    /// Settled by the last copy of the ticket.
+    Delivered(Ticket),
+}
+
+/// The reading half.
+struct Reading<'a, R, I> {
+    reader: R,
+    shared: &'a Shared<I>,
+    frames: Frames,
+    buf: BytesMut,
+    /// Bytes to make room for at the next read.
+    size: usize,
+    /// The most that `buf` held since it was new.
+    largest: usize,
+    /// When the frame at the end of `buf` must be whole.
+    deadline: Option<Instant>,
+    acks: Arc<Acks>,
+    claim: Option<Claim>,
+    /// Whether a batch was taken since the queues were last asked for room.
+    taken: bool,
+    /// Bytes handed over since other tasks had their turn.
+    in_a_row: usize,
+}
+
+impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
+    fn new(reader: R, shared: &'a Shared<I>, acks: Arc<Acks>) -> Self {
+        Self {
+            reader,
+            shared,
+            frames: Frames::new(shared.frame_bound, shared.inflated_bound),
+            buf: BytesMut::new(),
+            size: READ_MIN,
+            largest: 0,
+            deadline: None,
+            acks,
+            claim: None,
+            taken: false,
+            in_a_row: 0,
+        }
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            match self.read().await {
+                Ok(0) if self.frames.is_partial(&self.buf) => return End::CutFrame,
+                Ok(0) => return End::Closed,
+                Ok(n) => self.note_read(n),
+                Err(end) => return end,
+            }
+            let found = self.take_all().await;
+            self.count();
+            if let Err(end) = found {
+                return end;
+            }
+            self.room().await;
+        }
+    }
+
+    fn note_read(&mut self, n: usize) {
+        self.shared.stats.wire_bytes.add(n as u64);
+        self.shared.activity.fetch_add(1, Ordering::Relaxed);
+        self.largest = self.largest.max(self.buf.len());
+        // The peer has more than was asked for.
+        if n >= self.size {
+            self.size = (2 * self.size).min(READ_MAX);
+        }
+    }
+
+    /// Reads once. Waits as long as the peer likes between frames, and at most `limits.frame_time` inside one; time
+    /// in which this side did not read is not the peer's.
+    async fn read(&mut self) -> Result<usize, End> {
+        if !self.frames.is_partial(&self.buf) {
+            self.make_room(self.largest > KEEP_MAX);
+            if let Ok(read) = timeout(IDLE, self.reader.read_buf(&mut self.buf)).await {
+                return read.map_err(End::Io);
+            }
+            self.size = READ_MIN;
+            self.make_room(true);
+            return self.reader.read_buf(&mut self.buf).await.map_err(End::Io);
+        }
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.shared.frame_time);
+        self.make_room(false);
+        match timeout_at(deadline, self.reader.read_buf(&mut self.buf)).await {
+            Ok(read) => read.map_err(End::Io),
+            Err(_) => Err(End::FrameTime),
+        }
+    }
+
+    /// Makes room for the next read: what the frame lacks, but never more than was already sent. A header is believed
+    /// no further than that.
+    fn make_room(&mut self, afresh: bool) {
+        if afresh {
+            self.buf = BytesMut::new();
+            self.largest = 0;
+        }
+        let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
+        let spare = wanted.min(self.buf.len()).max(self.size);
+        self.buf.reserve(spare);
+    }
+
+    /// Hands over everything that is whole in the buffer.
+    async fn take_all(&mut self) -> Result<(), End> {
+        let received = self.shared.clock.unix();
+        while let Some(found) = self.frames.next(&mut self.buf, received).map_err(End::Malformed)? {
+            match found {
+                Found::Chunk(token) => {
+                    self.acks.room().await.map_err(|Unread| End::AcksUnread)?;
+                    self.claim = Some(self.claim(token));
+                }
+                Found::Records(mut batch) => {
+                    self.room().await;
+                    self.in_a_row += batch.data.len();
+                    if let Some(Claim::Delivered(ticket)) = &self.claim {
+                        batch.tickets = ticket.clone().into();
+                    }
+                    self.taken = true;
+                    self.shared.busy.fetch_add(1, Ordering::Relaxed);
+                    self.shared.intake.take(batch);
+                }
+                Found::End => match self.claim.take() {
+                    Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
+                    // The last copy settles it; here that is already so when no record was taken.
+                    Some(Claim::Delivered(_)) | None => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&self, token: Box<[u8]>) -> Claim {
+        let number = self.acks.promise(token);
+        match self.shared.ack {
+            AckMode::Received => Claim::Received(number),
+            AckMode::Delivered => {
+                let acks = Arc::clone(&self.acks);
+                Claim::Delivered(Ticket::new(move |outcome| acks.settle(number, outcome)))
+            }
+        }
+    }
+
+    /// Waits until the queues have room for what comes next; called after the ack of what they have.
+    async fn room(&mut self) {
+        if self.taken {
+            self.shared.intake.room().await;
+            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+            self.taken = false;
+        }
+        if self.in_a_row > READ_MAX {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn count(&mut self) {
+        let tally = self.frames.take_tally();
+        if tally.frames > 0 {
+            self.deadline = None;
+        }
+        self.shared.stats.add(&tally);
+        for (reason, (records, bytes)) in
+            [("not_a_map", tally.not_a_map), ("not_an_entry", tally.not_an_entry), ("not_logs", tally.not_logs)]
+        {
+            if records > 0 {
+                self.shared.intake.refuse(reason, records, bytes);
+            }
+        }
+    }
+}
+
+impl<R, I> Drop for Reading<'_, R, I> {
+    /// A frame that was not taken whole is not acked, whatever becomes of the records that were.
+    fn drop(&mut self) {
+        if self.taken {
+            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+        match self.claim.take() {
+            Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Lost),
+            Some(Claim::Delivered(ticket)) => ticket.mark(Outcome::Lost),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

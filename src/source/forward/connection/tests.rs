@@ -1,0 +1,167 @@
+//! A connection over a pipe in memory, with the clock paused: what takes minutes is tested in no time.
+
+use std::sync::Mutex;
+
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::sleep;
+
+use super::*;
+use crate::record::RecordBatch;
+
+/// Takes everything; keeps the number of records and the buffers' sizes.
+#[derive(Clone, Debug, Default)]
+struct Counting(Arc<Mutex<usize>>);
+
+impl Counting {
+    fn taken(&self) -> usize {
+        *self.0.lock().expect("no panic under it")
+    }
+}
+
+impl Intake for Counting {
+    fn take(&self, batch: RecordBatch) {
+        *self.0.lock().expect("no panic under it") += batch.records.len();
+    }
+
+    async fn room(&self) {}
+
+    fn refuse(&self, _: &'static str, _: u64, _: u64) {}
+}
+
+fn shared(ack: AckMode) -> Shared<Counting> {
+    Shared {
+        intake: Counting::default(),
+        clock: Clock::start(),
+        ack,
+        frame_bound: 1 << 20,
+        inflated_bound: 1 << 20,
+        frame_time: Duration::from_secs(30),
+        stats: Arc::default(),
+        activity: AtomicU64::new(0),
+        busy: AtomicUsize::new(0),
+    }
+}
+
+struct Bench {
+    taken: Counting,
+    peer: DuplexStream,
+    stage: watch::Sender<Stage>,
+    task: tokio::task::JoinHandle<End>,
+}
+
+impl Bench {
+    /// A connection whose pipe holds so many bytes each way.
+    fn start(ack: AckMode, pipe: usize) -> Self {
+        let (ours, peer) = duplex(pipe);
+        let (reader, writer) = tokio::io::split(ours);
+        let shared = shared(ack);
+        let taken = shared.intake.clone();
+        let (stage, receiver) = watch::channel(Stage::Reading);
+        let task = tokio::spawn(async move {
+            let end = run(reader, writer, &shared, None::<Infallible>, receiver).await;
+            assert_eq!(shared.busy.load(Ordering::Relaxed), 0);
+            end
+        });
+        Self { taken, peer, stage, task }
+    }
+}
+
+/// `["t", 1, {}]`
+const FRAME: [u8; 5] = [0x93, 0xa1, b't', 0x01, 0x80];
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_a_second_is_enough_for_a_frame_within_its_time() {
+    let mut bench = Bench::start(AckMode::Received, 64);
+    for _ in 0..20 {
+        for byte in FRAME {
+            bench.peer.write_all(&[byte]).await.expect("it reads");
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    assert_eq!(bench.taken.taken(), 20);
+    drop(bench.peer);
+    assert!(matches!(bench.task.await.expect("no panic"), End::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_a_second_is_not_enough_for_a_long_frame() {
+    let mut bench = Bench::start(AckMode::Received, 64);
+    let begun = Instant::now();
+    let frame = [&FRAME[..4], &[0x81, 0xd9, 200], &[b'x'; 200], &[0x01]].concat();
+    bench.peer.write_all(&FRAME).await.expect("it reads");
+    for byte in frame {
+        if bench.peer.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(matches!(bench.task.await.expect("no panic"), End::FrameTime));
+    assert!(begun.elapsed() < Duration::from_secs(32), "{:?}", begun.elapsed());
+    assert_eq!(bench.taken.taken(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_quiet_for_days_is_not_closed() {
+    let mut bench = Bench::start(AckMode::Received, 64);
+    for _ in 0..3 {
+        bench.peer.write_all(&FRAME).await.expect("it reads");
+        sleep(Duration::from_secs(86_400)).await;
+    }
+    assert_eq!(bench.taken.taken(), 3);
+    bench.stage.send_replace(Stage::AcksOnly);
+    assert!(matches!(bench.task.await.expect("no panic"), End::Drained));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_reads_its_acks_is_left_in_the_end() {
+    let mut bench = Bench::start(AckMode::Received, 4096);
+    let token = [b'x'; 200];
+    let frame = [&[0x93, 0xa1, b't', 0x90, 0x81, 0xa5][..], b"chunk", &[0xd9, 200], &token].concat();
+    let mut sent = 0;
+    while bench.peer.write_all(&frame).await.is_ok() {
+        sent += 1;
+        assert!(sent < 100_000, "it goes on for ever");
+    }
+    assert!(matches!(bench.task.await.expect("no panic"), End::AcksUnread));
+    assert!(sent > 1000, "only {sent} chunks were read");
+}
+
+#[tokio::test]
+async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
+    let (near, mut peer) = duplex(1 << 20);
+    let (reader, _) = tokio::io::split(near);
+    // The writing half leads nowhere.
+    let (writer, far) = duplex(16);
+    drop(far);
+    let asking = [&[0x93, 0xa1, b't', 0x90, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();
+    let shared = shared(AckMode::Received);
+    let (_stage, receiver) = watch::channel(Stage::Reading);
+    let feeding = async {
+        for _ in 0..10 {
+            peer.write_all(&[&asking[..], &FRAME].concat()).await.expect("it reads");
+            tokio::task::yield_now().await;
+        }
+        drop(peer);
+    };
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, (), receiver), feeding);
+    assert!(matches!(end, End::Closed), "{end}");
+    assert_eq!(shared.intake.taken(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_connection_keeps_a_small_buffer() {
+    let (ours, mut peer) = duplex(1 << 20);
+    let shared = shared(AckMode::Received);
+    let mut reading = Reading::new(ours, &shared, Arc::default());
+    let frames = FRAME.repeat(200_000);
+    let feeding = async {
+        peer.write_all(&frames).await.expect("it reads");
+        sleep(Duration::from_secs(10)).await;
+    };
+    tokio::select! {
+        end = reading.run() => panic!("{end}"),
+        () = feeding => {}
+    }
+    assert_eq!(shared.intake.taken(), 200_000);
+    assert!(reading.buf.capacity() <= 2 * READ_MIN, "{}", reading.buf.capacity());
+}
