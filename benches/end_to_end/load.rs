@@ -13,7 +13,7 @@ const RECORDS: u64 = 50_000;
 
 /// How records are framed and written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// A Message-mode frame and a write for each record, as Docker's driver does.
     Lines,
     /// Message mode, written in pieces of 16 KiB.
@@ -25,18 +25,18 @@ pub enum Shape {
 }
 
 /// Frames ready to be sent.
-pub struct Load {
+pub(crate) struct Load {
     /// One write each.
-    pub frames: Vec<Vec<u8>>,
+    pub(crate) frames: Vec<Vec<u8>>,
     /// Records in all frames.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Bytes of log text in all frames.
-    pub text_bytes: u64,
+    pub(crate) text_bytes: u64,
 }
 
 impl Load {
     /// Builds the frames.
-    pub fn generate(shape: Shape) -> Self {
+    pub(crate) fn generate(shape: Shape) -> Self {
         let mut rng = fastrand::Rng::with_seed(7);
         let (mut frames, mut open, mut text_bytes) = (Vec::new(), Vec::new(), 0);
         for n in 0..RECORDS {
@@ -60,14 +60,14 @@ impl Load {
     }
 
     /// Writes every frame.
-    pub fn send(&self, socket: &mut UnixStream) {
+    pub(crate) fn send(&self, socket: &mut UnixStream) {
         for frame in &self.frames {
             socket.write_all(frame).expect("the router reads");
         }
     }
 
     /// Sends frames on a schedule and measures each ack from its frame's due time, in microseconds.
-    pub fn ack_latencies(&self, socket: &mut UnixStream, every: Duration, time: Duration) -> Histogram<u64> {
+    pub(crate) fn ack_latencies(&self, socket: &mut UnixStream, every: Duration, time: Duration) -> Histogram<u64> {
         let mut reader = socket.try_clone().expect("a socket can be cloned");
         let total = (time.as_secs_f64() / every.as_secs_f64()) as u32;
         let ack_len = ack(0).len();

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A router that is ended when it is dropped.
-pub struct Router {
+pub(crate) struct Router {
     child: Child,
     dir: TempDir,
     admin: u16,
@@ -20,25 +20,25 @@ pub struct Router {
 
 /// What the process has used.
 #[derive(Clone, Copy)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Seconds in user mode.
-    pub user: f64,
+    pub(crate) user: f64,
     /// Seconds in the kernel.
-    pub system: f64,
+    pub(crate) system: f64,
     /// Highest resident memory so far.
-    pub peak_mib: f64,
+    pub(crate) peak_mib: f64,
 }
 
 impl Usage {
     /// What was used since; the peak is a peak.
-    pub fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self { user: self.user - before.user, system: self.system - before.system, peak_mib: self.peak_mib }
     }
 }
 
 impl Router {
     /// Starts it and waits until it listens.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let admin = free_port();
         let config = format!(
@@ -60,7 +60,7 @@ impl Router {
     }
 
     /// A connection to its socket.
-    pub fn connect(&self) -> UnixStream {
+    pub(crate) fn connect(&self) -> UnixStream {
         let path = self.dir.path().join("fluent.sock");
         let end = Instant::now() + Duration::from_secs(10);
         loop {
@@ -73,7 +73,7 @@ impl Router {
     }
 
     /// CPU time and peak memory, as the kernel tells them.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let proc = format!("/proc/{}", self.child.id());
         let stat = fs::read_to_string(format!("{proc}/stat")).expect("the process lives");
         let fields: Vec<&str> = stat.rsplit_once(") ").expect("stat has a name").1.split(' ').collect();
@@ -86,7 +86,7 @@ impl Router {
     }
 
     /// Waits until the source has received so many records.
-    pub fn wait_for(&self, records: u64) {
+    pub(crate) fn wait_for(&self, records: u64) {
         let wanted = format!("logweir_source_received_records_total{{source=\"forward\"}} {records}");
         let end = Instant::now() + Duration::from_secs(60);
         while !self.metrics().lines().any(|line| line.trim_end_matches(".0") == wanted) {
@@ -104,7 +104,7 @@ impl Router {
     }
 
     /// Ends it, checks that every record was delivered, and tells how many bytes the archive has.
-    pub fn stop(mut self, records: u64) -> u64 {
+    pub(crate) fn stop(mut self, records: u64) -> u64 {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).expect("the process lives");
         let mut log = String::new();

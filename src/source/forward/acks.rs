@@ -40,6 +40,8 @@ struct State {
     slots: VecDeque<Slot>,
     /// What `slots` take.
     held: usize,
+    /// The peer cannot be written to: nothing is promised any more.
+    gone: bool,
 }
 
 /// The acks of one connection.
@@ -60,6 +62,9 @@ impl Acks {
     /// Promises an ack; returns its number.
     pub(super) fn promise(&self, token: Box<[u8]>) -> u64 {
         let mut state = self.state();
+        if state.gone {
+            return u64::MAX;
+        }
         state.held += SLOT + token.len();
         state.slots.push_back(Slot { token, outcome: None });
         state.first + state.slots.len() as u64 - 1
@@ -69,12 +74,21 @@ impl Acks {
     pub(super) fn settle(&self, number: u64, outcome: Outcome) {
         let mut state = self.state();
         let Some(index) = number.checked_sub(state.first) else { return };
-        if let Some(slot) = state.slots.get_mut(index as usize) {
+        if let Some(slot) = usize::try_from(index).ok().and_then(|index| state.slots.get_mut(index)) {
             slot.outcome.get_or_insert(outcome);
         }
         if index == 0 {
             self.settled.notify_one();
         }
+    }
+
+    /// Forgets every promise: the peer is gone, and repeats what was not acked.
+    pub(super) fn give_up(&self, stats: &ForwardStats) {
+        let mut state = self.state();
+        stats.acks_withheld.add(state.slots.len() as u64);
+        *state = State { first: state.first + state.slots.len() as u64, gone: true, ..State::default() };
+        drop(state);
+        self.freed.notify_one();
     }
 
     /// Comes back when another promise may be made. Cancel safe.

@@ -1,5 +1,6 @@
 //! One connection: read, find batches, hand them over, ack, wait for room, read on.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -115,12 +116,16 @@ pub(super) async fn run<I: Intake>(
     let acks = Arc::new(Acks::default());
     let mut writer = AckWriter::new(writer);
     let mut reading = Reading::new(reader, shared, Arc::clone(&acks));
+    let writing = async {
+        let _ = acks.write(&mut writer, &shared.stats, false).await;
+        // Nobody listens any more; what was sent before lies in the socket and is read all the same.
+        acks.give_up(&shared.stats);
+        std::future::pending::<Infallible>().await
+    };
     let end = tokio::select! {
         end = reading.run() => end,
         _ = stage.wait_for(|stage| *stage != Stage::Reading) => End::Drained,
-        written = acks.write(&mut writer, &shared.stats, false) => {
-            End::Io(written.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))
-        }
+        never = writing => match never {},
     };
     drop((reading, guard));
     match &end {
@@ -156,6 +161,8 @@ struct Reading<'a, R, I> {
     buf: BytesMut,
     /// Bytes to make room for at the next read.
     size: usize,
+    /// The most that `buf` held since it was new.
+    largest: usize,
     /// When the frame at the end of `buf` must be whole.
     deadline: Option<Instant>,
     acks: Arc<Acks>,
@@ -174,6 +181,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             frames: Frames::new(shared.frame_bound, shared.inflated_bound),
             buf: BytesMut::new(),
             size: READ_MIN,
+            largest: 0,
             deadline: None,
             acks,
             claim: None,
@@ -202,6 +210,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     fn note_read(&mut self, n: usize) {
         self.shared.stats.wire_bytes.add(n as u64);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
+        self.largest = self.largest.max(self.buf.len());
         // The peer has more than was asked for.
         if n >= self.size {
             self.size = (2 * self.size).min(READ_MAX);
@@ -211,10 +220,8 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     /// Reads once. Waits as long as the peer likes between frames, and at most `limits.frame_time` inside one; time
     /// in which this side did not read is not the peer's.
     async fn read(&mut self) -> Result<usize, End> {
-        let had = self.buf.len();
         if !self.frames.is_partial(&self.buf) {
-            self.deadline = None;
-            self.make_room(had > KEEP_MAX);
+            self.make_room(self.largest > KEEP_MAX);
             if let Ok(read) = timeout(IDLE, self.reader.read_buf(&mut self.buf)).await {
                 return read.map_err(End::Io);
             }
@@ -235,6 +242,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     fn make_room(&mut self, afresh: bool) {
         if afresh {
             self.buf = BytesMut::new();
+            self.largest = 0;
         }
         let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
         let spare = wanted.min(self.buf.len()).max(self.size);
@@ -252,7 +260,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 }
                 Found::Records(mut batch) => {
                     self.room().await;
-                    self.deadline = None;
                     self.in_a_row += batch.data.len();
                     if let Some(Claim::Delivered(ticket)) = &self.claim {
                         batch.tickets = ticket.clone().into();
@@ -297,6 +304,9 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
 
     fn count(&mut self) {
         let tally = self.frames.take_tally();
+        if tally.frames > 0 {
+            self.deadline = None;
+        }
         self.shared.stats.add(&tally);
         for (reason, (records, bytes)) in
             [("not_a_map", tally.not_a_map), ("not_an_entry", tally.not_an_entry), ("not_logs", tally.not_logs)]

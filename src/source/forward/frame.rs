@@ -246,9 +246,10 @@ impl Frames {
     fn entries(&mut self, received: UnixNanos) -> Result<bool, Malformed> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let mut records = std::mem::take(&mut self.records);
-        records.reserve(self.hint);
         let data = match &mut open.body {
+            Body::Plain { pos, end, .. } if pos == end => None,
             Body::Plain { data, pos, end } => {
+                records.reserve(self.hint);
                 *pos = plain(&data[..*end], *pos, &mut records, received, &mut self.tally)?;
                 (!records.is_empty()).then(|| data.clone())
             }

@@ -45,6 +45,8 @@ pub(super) struct Windows {
     /// Longest entry.
     entry_bound: usize,
     ended: bool,
+    /// Why inflating broke off; told when what came before has been given away.
+    failed: Option<Malformed>,
 }
 
 impl std::fmt::Debug for Windows {
@@ -74,7 +76,7 @@ impl Windows {
                 return Err(Malformed::Compression(name));
             }
         };
-        Ok(Some(Self { inflater, window: BytesMut::new(), total: 0, bound, entry_bound, ended: false }))
+        Ok(Some(Self { inflater, window: BytesMut::new(), total: 0, bound, entry_bound, ended: false, failed: None }))
     }
 
     /// The next bytes with their records; none at the end. `records` comes empty and is filled.
@@ -90,6 +92,9 @@ impl Windows {
                 return Ok(Some(self.window.split_to(used).freeze()));
             }
             bytes::Buf::advance(&mut self.window, used);
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
             if self.ended {
                 return if self.window.is_empty() { Ok(None) } else { Err(Malformed::CutEntries) };
             }
@@ -137,10 +142,16 @@ impl Windows {
                     self.total += n as u64;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(error)),
+                Err(error) => {
+                    self.failed = Some(broken(error));
+                    break;
+                }
             }
             if self.total > self.bound {
-                return Err(Malformed::Bomb { bound: self.bound });
+                // What fits the bound is looked at before the connection ends.
+                end -= usize::try_from(self.total - self.bound).unwrap_or(end).min(end);
+                self.failed = Some(Malformed::Bomb { bound: self.bound });
+                break;
             }
         }
         self.window.truncate(end);

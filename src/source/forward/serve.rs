@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -23,6 +24,12 @@ use crate::source::{Intake, Phase, Shutdown};
 /// Pause after an error of `accept`: out of file descriptors, most often, and the waiting connection would give the
 /// same error again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A peer that answers no probe for two minutes is gone. Load balancers drop idle connections after 350 s (NLB); the
+/// probes keep them open as well.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// In a drain, how often a quiet time is looked at for signs of life.
 const LOOKS: u32 = 4;
@@ -232,11 +239,13 @@ struct Sockets {
     turn: usize,
     /// When to accept again after an error.
     pause: Option<Instant>,
+    /// Whether connections wait for a permit, and this was said.
+    full: bool,
 }
 
 impl Sockets {
     fn open(listeners: Listeners) -> io::Result<(Self, Vec<UdpSocket>)> {
-        let mut sockets = Self { unix: Vec::new(), tcp: Vec::new(), turn: 0, pause: None };
+        let mut sockets = Self { unix: Vec::new(), tcp: Vec::new(), turn: 0, pause: None, full: false };
         for (listener, file) in listeners.unix {
             sockets.unix.push((UnixListener::from_std(listener)?, file));
         }
@@ -253,8 +262,15 @@ impl Sockets {
             sleep_until(pause).await;
             self.pause = None;
         }
+        if permits.available_permits() == 0 && !std::mem::replace(&mut self.full, true) {
+            tracing::warn!("all `limits.connections` are in use; further peers wait for one to close");
+        }
         let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+        self.full = false;
         let stream = poll_fn(|context| self.poll_accept(context)).await?;
+        if let Stream::Tcp(stream) = &stream {
+            tune(stream);
+        }
         Ok((stream, permit))
     }
 
@@ -278,6 +294,16 @@ impl Sockets {
         }
         Poll::Pending
     }
+}
+
+/// Acks are small and wanted at once. Peers that vanished without a word are found by keep-alive probes, since a quiet
+/// connection is never closed otherwise and would hold its permit for ever. Without either, all works, less well.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
 }
 
 /// Answers fluentd's UDP heartbeats: a NUL for a NUL. Anything else stays without an answer.

@@ -1,6 +1,5 @@
 //! A connection over a pipe in memory, with the clock paused: what takes minutes is tested in no time.
 
-use std::convert::Infallible;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -29,6 +28,20 @@ impl Intake for Counting {
     fn refuse(&self, _: &'static str, _: u64, _: u64) {}
 }
 
+fn shared(ack: AckMode) -> Shared<Counting> {
+    Shared {
+        intake: Counting::default(),
+        clock: Clock::start(),
+        ack,
+        frame_bound: 1 << 20,
+        inflated_bound: 1 << 20,
+        frame_time: Duration::from_secs(30),
+        stats: Arc::default(),
+        activity: AtomicU64::new(0),
+        busy: AtomicUsize::new(0),
+    }
+}
+
 struct Bench {
     taken: Counting,
     peer: DuplexStream,
@@ -41,19 +54,9 @@ impl Bench {
     fn start(ack: AckMode, pipe: usize) -> Self {
         let (ours, peer) = duplex(pipe);
         let (reader, writer) = tokio::io::split(ours);
-        let taken = Counting::default();
+        let shared = shared(ack);
+        let taken = shared.intake.clone();
         let (stage, receiver) = watch::channel(Stage::Reading);
-        let shared = Shared {
-            intake: taken.clone(),
-            clock: Clock::start(),
-            ack,
-            frame_bound: 1 << 20,
-            inflated_bound: 1 << 20,
-            frame_time: Duration::from_secs(30),
-            stats: Arc::default(),
-            activity: AtomicU64::new(0),
-            busy: AtomicUsize::new(0),
-        };
         let task = tokio::spawn(async move {
             let end = run(reader, writer, &shared, None::<Infallible>, receiver).await;
             assert_eq!(shared.busy.load(Ordering::Relaxed), 0);
@@ -123,20 +126,32 @@ async fn a_peer_that_never_reads_its_acks_is_left_in_the_end() {
     assert!(sent > 1000, "only {sent} chunks were read");
 }
 
+#[tokio::test]
+async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
+    let (near, mut peer) = duplex(1 << 20);
+    let (reader, _) = tokio::io::split(near);
+    // The writing half leads nowhere.
+    let (writer, far) = duplex(16);
+    drop(far);
+    let asking = [&[0x93, 0xa1, b't', 0x90, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();
+    let shared = shared(AckMode::Received);
+    let (_stage, receiver) = watch::channel(Stage::Reading);
+    let feeding = async {
+        for _ in 0..10 {
+            peer.write_all(&[&asking[..], &FRAME].concat()).await.expect("it reads");
+            tokio::task::yield_now().await;
+        }
+        drop(peer);
+    };
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, (), receiver), feeding);
+    assert!(matches!(end, End::Closed), "{end}");
+    assert_eq!(shared.intake.taken(), 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_quiet_connection_keeps_a_small_buffer() {
     let (ours, mut peer) = duplex(1 << 20);
-    let shared = Shared {
-        intake: Counting::default(),
-        clock: Clock::start(),
-        ack: AckMode::Received,
-        frame_bound: 8 << 20,
-        inflated_bound: 1 << 20,
-        frame_time: Duration::from_secs(30),
-        stats: Arc::default(),
-        activity: AtomicU64::new(0),
-        busy: AtomicUsize::new(0),
-    };
+    let shared = shared(AckMode::Received);
     let mut reading = Reading::new(ours, &shared, Arc::default());
     let frames = FRAME.repeat(200_000);
     let feeding = async {

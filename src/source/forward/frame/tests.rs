@@ -32,6 +32,8 @@ impl Seen {
         if let Some(Malformed::FrameTooLarge { found, .. }) = &mut self.error {
             *found = 0;
         }
+        // After an error nothing more is fed.
+        self.partial &= self.error.is_none();
         self
     }
 
@@ -283,7 +285,7 @@ fn what_was_whole_before_bad_bytes_is_kept() {
         (bytes(&V::Array(vec!["x".repeat(65536).into(), 1.into(), line("x")])), "tag_too_long", 1),
         (frame_of(V::Binary(cut.clone()), vec![]), "cut_entries", 3),
         (frame_of(V::Binary(gzip(&cut)), vec![]), "cut_entries", 3),
-        (frame_of(V::Binary(broken_gzip), vec![]), "bad_compression", 1),
+        (frame_of(V::Binary(broken_gzip), vec![]), "bad_compression", 3),
         (frame_of(V::Binary(packed(&["2"])), vec![("compressed", "lz4".into())]), "unknown_compression", 1),
         (frame_of(V::Array(vec![]), vec![("chunk", "x".repeat(2000).into())]), "chunk_too_long", 1),
     ] {
@@ -325,7 +327,7 @@ fn bombs_end_the_connection_after_what_came_before() {
         assert!(frame.len() < 64 << 10);
         let seen = see_within(&[&frame], 1 << 20, 1 << 20);
         assert_eq!(seen.error, Some(Malformed::Bomb { bound: 1 << 20 }));
-        assert!(seen.records.len() >= 500, "{} records came before", seen.records.len());
+        assert_eq!(seen.records.len(), 1000);
         assert_eq!(seen.acks, []);
     }
 }
