@@ -231,3 +231,85 @@ fn write_process(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     row(out, "level", format!("{}{text}", plan.levels.fields.join(", ")))?;
     row(out, "tests", format!("{} (`logweir test` runs them)", plan.tests.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Host};
+
+    #[test]
+    fn the_plan_is_said_in_words() {
+        let host = Host { vars: &|name| (name == "LOG_BUCKET").then(|| "my-logs".to_owned()), memory_limit: None };
+        let text = include_str!("../../config/aggregator.yaml");
+        let plan = config::load("aggregator.yaml", text, &host).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut out = Vec::new();
+        describe(&plan, "aggregator.yaml", &mut out).expect("a Vec takes all");
+        let out = String::from_utf8(out).expect("UTF-8").replace(&plan.fingerprint, "0123456789abcdef");
+        insta::assert_snapshot!(out, @r#"
+    aggregator.yaml is fine (fingerprint 0123456789abcdef)
+
+    sources
+      agents (forward)
+        listen       tcp://0.0.0.0:24224
+        ack          when routed and in the queues; a crash loses what is in memory
+        join         lines up to 1MiB, 4MiB in all, 2s
+        limits       frame 8MiB, inflated 64MiB, 4096 connections, 30s a frame
+
+    routes, top to bottom; the first match takes a record
+      1. audit
+        when         tag.startsWith("audit.")
+        to           audit, and on to the next route
+      2. noise
+        when         level <= DEBUG && container in ["cache", "scheduler"]
+        to           dropped on purpose
+      3. urgent
+        when         level >= ERROR
+        to           alerts, archive
+      4. rest
+        when         every record that is left
+        to           archive
+
+    sinks
+      alerts (cloudwatch_logs)
+        log group    /logs/{container} (region from AWS_REGION or the profile)
+        log stream   {container}/{task_id}
+        create       missing groups and streams; kept 14 days, class STANDARD
+        message      the whole record as JSON
+        requests     when full or 1s old, 4 in flight a stream, gzip
+        retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
+        queue        170.7MiB in memory, then the oldest are dropped
+      archive (s3)
+        bucket       my-logs (region from AWS_REGION or the profile)
+        prefix       logs/service={container}/dt=%Y-%m-%d/hour=%H/
+        objects      closed at 128MiB as stored or after 10m
+        format       NDJSON, JSON in `log` stands as JSON under `log`, compression zstd 3
+        class        the bucket's default (STANDARD)
+        encryption   the bucket's own
+        retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
+        queue        170.7MiB in memory, then the sources that route here are not read
+      audit (s3)
+        bucket       my-audit-logs (region from AWS_REGION or the profile)
+        prefix       audit/dt=%Y-%m-%d/
+        objects      closed at 64MiB as stored or after 5m
+        format       NDJSON, JSON in `log` stands as JSON under `log`, compression gzip 6
+        class        STANDARD_IA
+        encryption   the bucket's own
+        retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
+        queue        170.7MiB in memory, then the sources that route here are not read
+
+    process
+        memory       1GiB, from the config
+                     512MiB for queues, 512MiB for buffers and what is in flight
+        spool        memory: a crash loses what waits
+        admin        http://0.0.0.0:9600, /delivering fails after 10m
+        drain        50s at most; a connection is done when quiet for 2s
+        metadata     none
+        level        level, severity, lvl, loglevel, levelname, log_level, then the text of `log`
+        tests        4 (`logweir test` runs them)
+
+    warnings
+      admin.listen: 0.0.0.0:9600 can be reached from outside, and the admin server has no password
+      drain.timeout: 50s is not below the 30s after which ECS kills by default; raise the container's stopTimeout too (Fargate: at most 120s)
+    "#);
+    }
+}

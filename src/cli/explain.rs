@@ -1,15 +1,29 @@
 //! `explain`: which route takes a record, and why each earlier one did not.
 
+use std::io::{self, Read, Write, stdin, stdout};
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use super::ConfigArg;
+use super::simulate::{Arrival, Sample, Simulation};
+use super::{ConfigArg, UsageError};
+use crate::clock::Clock;
+use crate::config::Plan;
+use crate::config::value::parse_time;
+use crate::encode::partition::NameNotes;
+use crate::record::UnixNanos;
+use crate::route::{Explanation, Reason, RouteExplanation, Verdict};
+
+/// Longest record that is read; a forward frame has 8 MiB at most.
+const MAX_RECORD: u64 = 8 << 20;
 
 /// Say which routes take a record and why the others do not; the record is JSON on standard input
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  echo '{\"log\": \"ERROR boom\"}' | logweir explain -c config/sidecar.yaml --tag app-firelens-0123"
+    after_help = "Example:\n  echo '{\"log\": \"ERROR boom\"}' | logweir explain -c config/local.yaml --tag web-firelens-0123"
 )]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
@@ -26,5 +40,215 @@ pub(crate) struct ExplainArgs {
 }
 
 pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet: {args:?}")
+    let (plan, _) = args.config.plan()?;
+    let source = source(&plan, args.source.as_deref()).map_err(UsageError)?;
+    let now = Clock::start().unix();
+    let time =
+        args.time.as_deref().map_or(Ok(now), parse_time).map_err(|error| UsageError(format!("--time: {error}")))?;
+    let mut text = String::new();
+    stdin().lock().take(MAX_RECORD).read_to_string(&mut text).map_err(|error| UsageError(error.to_string()))?;
+    let record = parse(&text).map_err(UsageError)?;
+    let sample = Sample::new(&args.tag, &source, time, &record);
+    let mut simulation = Simulation::new(plan);
+    write(&mut simulation, &sample, &mut stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn source(plan: &Plan, asked: Option<&str>) -> Result<String, String> {
+    let mut names = plan.sources.iter().map(|source| source.name.as_str());
+    match asked {
+        None => Ok(names.next().unwrap_or_default().to_owned()),
+        Some(asked) if names.clone().any(|name| name == asked) => Ok(asked.to_owned()),
+        Some(asked) => {
+            Err(format!("--source: `{asked}` is no source; accepted: {}", names.collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Map<String, Value>, String> {
+    const EXAMPLE: &str = "write for example {\"log\": \"ERROR boom\"}";
+    match serde_json::from_str(text) {
+        Ok(Value::Object(record)) => Ok(record),
+        Ok(_) => Err(format!("the record on standard input is JSON, but no object; {EXAMPLE}")),
+        Err(_) if text.trim().is_empty() => Err(format!("there is no record on standard input; {EXAMPLE}")),
+        Err(error) => Err(format!("the record on standard input is no JSON ({error}); {EXAMPLE}")),
+    }
+}
+
+fn write(simulation: &mut Simulation, sample: &Sample, out: &mut dyn Write) -> io::Result<()> {
+    let explanation = simulation.explain(sample);
+    write_record(sample, &explanation, out)?;
+    let mut taken_by = "";
+    for (index, route) in explanation.routes.iter().enumerate() {
+        write_route(index, route, taken_by, simulation.plan(), out)?;
+        if let Verdict::Matched { goes_on: false, .. } = route.verdict {
+            taken_by = &route.name;
+        }
+    }
+    let outcome = simulation.run(sample);
+    writeln!(out)?;
+    for arrival in &outcome.sinks {
+        write_arrival(arrival, out)?;
+    }
+    if outcome.sinks.is_empty() {
+        writeln!(out, "no sink takes the record: it is dropped on purpose, and counted")?;
+    }
+    Ok(())
+}
+
+fn write_record(sample: &Sample, explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
+    let tag = &sample.tag;
+    writeln!(out, "tag        {}", tag.as_str())?;
+    match tag.container() {
+        "" => writeln!(
+            out,
+            "           no FireLens tag (<container>-firelens-<task id>): container and task_id are empty"
+        )?,
+        container => writeln!(out, "           container {container}, task_id {}", tag.task_id())?,
+    }
+    writeln!(out, "source     {}", sample.source)?;
+    writeln!(out, "time       {}", rfc3339(sample.time))?;
+    match &explanation.level {
+        Some((level, origin)) => writeln!(out, "level      {level}, from {origin}")?,
+        None => writeln!(out, "level      none: nothing in the record tells it")?,
+    }
+    writeln!(out)
+}
+
+fn rfc3339(time: UnixNanos) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(time.into()).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{time} ns since 1970"))
+}
+
+fn write_route(
+    index: usize,
+    route: &RouteExplanation,
+    taken_by: &str,
+    plan: &Plan,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let when = route.when.as_deref().map_or("every record that is left", str::trim);
+    writeln!(out, "{}. {}: {when}", index + 1, route.name)?;
+    match &route.verdict {
+        Verdict::Matched { sinks, goes_on } => {
+            let names: Vec<&str> =
+                sinks.iter().filter_map(|sink| plan.sinks.get(*sink)).map(|sink| sink.name.as_str()).collect();
+            let to = if names.is_empty() { "drops it on purpose".into() } else { format!("to {}", names.join(", ")) };
+            let goes_on = if *goes_on { "; the routes below see it too" } else { "" };
+            writeln!(out, "   takes the record, {to}{goes_on}")
+        }
+        Verdict::Failed(reasons) => {
+            writeln!(out, "   does not match")?;
+            reasons.iter().try_for_each(|reason| write_reason(reason, out))
+        }
+        Verdict::NotReached => writeln!(out, "   not reached: `{taken_by}` took the record"),
+    }
+}
+
+fn write_reason(reason: &Reason, out: &mut dyn Write) -> io::Result<()> {
+    let holds = if reason.holds { "holds" } else { "does not hold" };
+    let found = match &reason.value {
+        Some(value) => format!("found {value} ({})", reason.kind),
+        None => "nothing was found there".into(),
+    };
+    writeln!(out, "     {} {holds}: {found}", reason.comparison)
+}
+
+fn write_arrival(arrival: &Arrival, out: &mut dyn Write) -> io::Result<()> {
+    let name = if arrival.name.is_empty() { String::new() } else { format!(" under {}", arrival.name) };
+    writeln!(out, "{} ({}) takes it{name}", arrival.sink, arrival.kind)?;
+    let NameNotes { missing, replaced, overflowed: _, time_of_receipt: _ } = arrival.notes;
+    if missing {
+        writeln!(out, "     a value of its template is missing in the record and became `unknown`")?;
+    }
+    if replaced {
+        writeln!(out, "     characters that may not stand in its name were replaced")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Host};
+
+    fn explain(tag: &str, record: &str) -> String {
+        let host = Host { vars: &|_| None, memory_limit: None };
+        let plan = config::load("local.yaml", include_str!("../../config/local.yaml"), &host).expect("an example");
+        let sample = Sample::new(tag, "forward", 1_795_343_400_000_000_000, &parse(record).expect("JSON"));
+        let mut out = Vec::new();
+        write(&mut Simulation::new(plan), &sample, &mut out).expect("a Vec takes all");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn says_why_each_route_did_or_did_not_take_the_record() {
+        insta::assert_snapshot!(explain("web-firelens-0123", r#"{"log": "{\"level\":\"error\",\"path\":\"/pay\",\"status\":500}"}"#), @r#"
+    tag        web-firelens-0123
+               container web, task_id 0123
+    source     forward
+    time       2026-11-22T10:30:00Z
+    level      ERROR, from the key `level` of the JSON in `log`
+
+    1. health-checks: log.path == "/healthz" && log.status == 200
+       does not match
+         log.path == "/healthz" does not hold: found "/pay" (a string)
+         log.status == 200 does not hold: found 500 (an integer)
+    2. errors: level >= WARN
+       takes the record, to alerts, archive
+    3. rest: every record that is left
+       not reached: `errors` took the record
+
+    alerts (stdout) takes it
+    archive (file) takes it under service=web/dt=2026-11-22/hour=10/
+    "#);
+    }
+
+    #[test]
+    fn says_that_a_record_is_dropped_and_what_is_missing() {
+        insta::assert_snapshot!(explain("web", r#"{"log": "{\"path\":\"/healthz\",\"status\":200}"}"#), @r#"
+    tag        web
+               no FireLens tag (<container>-firelens-<task id>): container and task_id are empty
+    source     forward
+    time       2026-11-22T10:30:00Z
+    level      none: nothing in the record tells it
+
+    1. health-checks: log.path == "/healthz" && log.status == 200
+       takes the record, drops it on purpose
+    2. errors: level >= WARN
+       not reached: `health-checks` took the record
+    3. rest: every record that is left
+       not reached: `health-checks` took the record
+
+    no sink takes the record: it is dropped on purpose, and counted
+    "#);
+        insta::assert_snapshot!(explain("web", r#"{"message": "hello"}"#), @r#"
+    tag        web
+               no FireLens tag (<container>-firelens-<task id>): container and task_id are empty
+    source     forward
+    time       2026-11-22T10:30:00Z
+    level      none: nothing in the record tells it
+
+    1. health-checks: log.path == "/healthz" && log.status == 200
+       does not match
+         log.path == "/healthz" does not hold: nothing was found there
+         log.status == 200 does not hold: nothing was found there
+    2. errors: level >= WARN
+       does not match
+         level >= WARN does not hold: nothing was found there
+    3. rest: every record that is left
+       takes the record, to archive
+
+    archive (file) takes it under service=unknown/dt=2026-11-22/hour=10/
+         a value of its template is missing in the record and became `unknown`
+    "#);
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused_with_an_example() {
+        for (text, message) in [("", "no record"), ("[1]", "no object"), ("{", "no JSON"), ("{} {}", "no JSON")] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(message) && error.contains("for example"), "{error}");
+        }
+    }
 }

@@ -3,9 +3,10 @@
 use crate::cli::record_json;
 use crate::config::Plan;
 use crate::config::plan::SinkKind;
+use crate::encode::partition::NameNotes;
 use crate::encode::{Partition, Partitioner, Template};
 use crate::record::{Record, Tag, UnixNanos};
-use crate::route::{Decision, Router};
+use crate::route::{Decision, Explanation, Router};
 
 /// A record that needs no socket.
 #[derive(Debug)]
@@ -40,8 +41,21 @@ impl Sample {
 pub(crate) struct Outcome {
     /// Names of the routes that match, in order.
     pub(crate) routes: Vec<String>,
-    /// Names of the sinks that take it, each with the name that its template gives.
-    pub(crate) sinks: Vec<(String, String)>,
+    /// Sinks that take it.
+    pub(crate) sinks: Vec<Arrival>,
+}
+
+/// A record at its sink.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// The sink's name.
+    pub(crate) sink: String,
+    /// Its `type`.
+    pub(crate) kind: &'static str,
+    /// What its templates give: a key prefix, or `group:stream` (neither may hold a colon); empty without templates.
+    pub(crate) name: String,
+    /// What was replaced in the name.
+    pub(crate) notes: NameNotes,
 }
 
 /// A plan's rules and templates, compiled.
@@ -74,6 +88,11 @@ impl Simulation {
         &self.plan
     }
 
+    /// Why a record goes where it goes.
+    pub(crate) fn explain(&self, sample: &Sample) -> Explanation {
+        self.router.explain(&sample.record())
+    }
+
     /// Where a record goes.
     pub(crate) fn run(&mut self, sample: &Sample) -> Outcome {
         let record = sample.record();
@@ -83,14 +102,14 @@ impl Simulation {
         let routes = decision.routes.iter().map(|route| plan.routes[usize::from(*route)].name.clone()).collect();
         let mut sinks = Vec::new();
         for index in decision.sinks.iter().map(|sink| usize::from(*sink)) {
-            let (partition, _) = self.partitioners[index].partition(&record);
-            sinks.push((plan.sinks[index].name.clone(), name(partition)));
+            let (partition, notes) = self.partitioners[index].partition(&record);
+            let sink = &plan.sinks[index];
+            sinks.push(Arrival { sink: sink.name.clone(), kind: sink.kind.type_name(), name: name(partition), notes });
         }
         Outcome { routes, sinks }
     }
 }
 
-/// A partition in words: a key prefix, or `group:stream` (neither may hold a colon).
 fn name(partition: &Partition) -> String {
     match partition {
         Partition::Prefix(prefix) => prefix.to_string(),

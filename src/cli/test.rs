@@ -58,7 +58,7 @@ fn differences(test: &TestPlan, outcome: &Outcome) -> Vec<String> {
     if let Some(routes) = test.routes.as_ref().filter(|routes| **routes != outcome.routes) {
         lines.push(format!("routes: expected {}, found {}", list(routes), list(&outcome.routes)));
     }
-    let found: Vec<String> = outcome.sinks.iter().map(|(sink, _)| sink.clone()).collect();
+    let found: Vec<String> = outcome.sinks.iter().map(|arrival| arrival.sink.clone()).collect();
     let sorted = |names: &[String]| {
         let mut names = names.to_vec();
         names.sort();
@@ -69,9 +69,9 @@ fn differences(test: &TestPlan, outcome: &Outcome) -> Vec<String> {
         lines.push(format!("to: expected {}, found {}", list(to), list(&found)));
     }
     for (sink, expected) in &test.names {
-        match outcome.sinks.iter().find(|(name, _)| name == sink) {
-            Some((_, name)) if name == expected => {}
-            Some((_, name)) => lines.push(format!("names.{sink}: expected `{expected}`, found `{name}`")),
+        match outcome.sinks.iter().find(|arrival| arrival.sink == *sink).map(|arrival| &arrival.name) {
+            Some(name) if name == expected => {}
+            Some(name) => lines.push(format!("names.{sink}: expected `{expected}`, found `{name}`")),
             None => lines.push(format!("names.{sink}: expected `{expected}`, but the sink does not take the record")),
         }
     }
@@ -80,7 +80,10 @@ fn differences(test: &TestPlan, outcome: &Outcome) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::simulate::Arrival;
     use super::*;
+    use crate::config::{self, Host};
+    use crate::encode::partition::NameNotes;
 
     fn test() -> TestPlan {
         TestPlan {
@@ -95,21 +98,56 @@ mod tests {
         }
     }
 
+    fn outcome(routes: &[&str], sinks: &[(&str, &str)]) -> Outcome {
+        let arrival = |(sink, name): &(&str, &str)| Arrival {
+            sink: (*sink).into(),
+            kind: "file",
+            name: (*name).into(),
+            notes: NameNotes::default(),
+        };
+        Outcome {
+            routes: routes.iter().map(|route| (*route).into()).collect(),
+            sinks: sinks.iter().map(arrival).collect(),
+        }
+    }
+
     #[test]
     fn the_order_of_sinks_does_not_matter_but_that_of_routes_does() {
-        let outcome =
-            Outcome { routes: vec!["a".into()], sinks: vec![("x".into(), "p/".into()), ("y".into(), String::new())] };
-        assert!(differences(&test(), &outcome).is_empty());
+        assert!(differences(&test(), &outcome(&["a"], &[("x", "p/"), ("y", "")])).is_empty());
+        let two = TestPlan { routes: Some(vec!["b".into(), "a".into()]), ..test() };
+        assert_eq!(differences(&two, &outcome(&["a", "b"], &[("x", "p/"), ("y", "")])).len(), 1);
     }
 
     #[test]
     fn each_difference_has_its_line() {
-        let outcome = Outcome { routes: vec!["b".into()], sinks: vec![("x".into(), "q/".into())] };
         assert_eq!(
-            differences(&test(), &outcome),
+            differences(&test(), &outcome(&["b"], &[("x", "q/")])),
             ["routes: expected [a], found [b]", "to: expected [y, x], found [x]", "names.x: expected `p/`, found `q/`"]
         );
-        let nothing = Outcome { routes: vec![], sinks: vec![] };
-        assert!(differences(&test(), &nothing)[2].contains("does not take the record"));
+        assert!(differences(&test(), &outcome(&[], &[]))[2].contains("does not take the record"));
+    }
+
+    #[test]
+    fn the_tests_of_the_examples_pass_and_a_wrong_expectation_fails() {
+        let host = Host { vars: &|name| (name == "LOG_BUCKET").then(|| "my-logs".to_owned()), memory_limit: None };
+        let run = |text: &str| {
+            let plan = config::load("c.yaml", text, &host).unwrap_or_else(|problems| panic!("{problems}"));
+            let mut out = Vec::new();
+            let failed = run_all(Simulation::new(plan), 0, "c.yaml", &mut out).expect("a Vec takes all");
+            (failed, String::from_utf8(out).expect("UTF-8"))
+        };
+        for text in [
+            include_str!("../../config/sidecar.yaml"),
+            include_str!("../../config/aggregator.yaml"),
+            include_str!("../../config/local.yaml"),
+        ] {
+            let (failed, out) = run(text);
+            assert_eq!(failed, 0, "{out}");
+        }
+        let wrong =
+            include_str!("../../config/local.yaml").replace("{routes: [rest], to: [archive]}", "{to: [alerts]}");
+        let (failed, out) = run(&wrong);
+        assert_eq!(failed, 1);
+        assert!(out.contains("to: expected [alerts], found [archive]") && out.contains("2 passed, 1 failed"), "{out}");
     }
 }

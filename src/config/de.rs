@@ -407,11 +407,25 @@ mod tests {
     #[test]
     fn reports_every_mistake_of_a_section_in_one_run() {
         let text = "nam: x\ncount: many\ninner: {on: yes, siez: 1}\nlist:\n  - size: -1\n  - [1]\nkind: third\ntags: {a: [], b: true}\n";
-        insta::assert_snapshot!(read(text).unwrap_err().join("\n"), @"");
+        insta::assert_snapshot!(read(text).unwrap_err().join("\n"), @r#"
+    1:1 top.nam: unknown key `nam`, did you mean `name`? accepted: name, count, inner, list, tags, kind
+    2:8 top.count: found the text `many`, expected a whole number
+    3:13 top.inner.on: found the text `yes`, expected true or false
+    3:18 top.inner.siez: unknown key `siez`, did you mean `size`? accepted: on, size
+    5:11 top.list[0].size: found the number -1, expected a whole number
+    6:5 top.list[1]: found a list, expected a map
+    7:7 top.kind: unknown value `third`; accepted: first, second
+    8:11 top.tags.a: found a list, expected text
+    8:18 top.tags.b: found `true`, expected text; put it in quotes to make it text
+    1:1 top: the key `name` is missing
+    "#);
     }
 
     #[test]
     fn says_that_a_key_is_missing_once_and_where() {
-        insta::assert_snapshot!(read("name: []\ninner: 5\n").unwrap_err().join("\n"), @"");
+        insta::assert_snapshot!(read("name: []\ninner: 5\n").unwrap_err().join("\n"), @r#"
+    1:7 top.name: found a list, expected text
+    2:8 top.inner: found the number 5, expected a map
+    "#);
     }
 }

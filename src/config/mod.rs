@@ -16,6 +16,7 @@ mod read;
 mod scalar;
 mod schema;
 mod substitute;
+pub mod switch;
 pub mod text;
 pub mod value;
 mod yaml;

@@ -40,28 +40,78 @@ fn good(text: &str) -> Plan {
 
 #[test]
 fn an_unknown_key_names_the_accepted_ones() {
-    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, objekt: {size: 1MiB}"), @"");
-    insta::assert_snapshot!(errors_with("memory", "memroy"), @"");
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, objekt: {size: 1MiB}"), @r#"
+    error: c.yaml:8:40: sinks.archive.objekt: unknown key `objekt`, did you mean `object`? accepted: bucket, region, prefix, object, format, log_json, compression, single_frame, storage_class, kms_key, content_type, endpoint, path_style, role_arn, external_id, when_full, retry
+        8 |   archive: {type: s3, bucket: my-logs, objekt: {size: 1MiB}}
+          |                                        ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("memory", "memroy"), @r#"
+    error: c.yaml:9:1: memroy: unknown section `memroy`, did you mean `memory`? accepted: sources, routes, sinks, spool, memory, admin, drain, metadata, level, log, tests
+        9 | memroy: 64MiB
+          | ^
+    1 error
+    "#);
 }
 
 #[test]
 fn a_wrong_type_says_what_was_found() {
-    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: [my-logs]"), @"");
-    insta::assert_snapshot!(errors_with("to: [archive]", "to: archive"), @"");
-    insta::assert_snapshot!(errors_with("memory: 64MiB", "memory: lots"), @"");
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: [my-logs]"), @r#"
+    error: c.yaml:8:31: sinks.archive.bucket: found a list, expected text
+        8 |   archive: {type: s3, bucket: [my-logs]}
+          |                               ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("to: [archive]", "to: archive"), @r#"
+    error: c.yaml:5:22: routes[1].to: found the text `archive`, expected a list; a list of one is written `[value]`
+        5 |   - {name: rest, to: archive}
+          |                      ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("memory: 64MiB", "memory: lots"), @r#"
+    error: c.yaml:9:9: memory: `lots` is no size; write for example 64MiB or 500KB
+        9 | memory: lots
+          |         ^
+    1 error
+    "#);
 }
 
 #[test]
 fn an_unknown_sink_in_a_route_is_an_error() {
-    insta::assert_snapshot!(errors_with("to: [archive]", "to: [archiv]"), @"");
+    insta::assert_snapshot!(errors_with("to: [archive]", "to: [archiv]"), @r#"
+    error: c.yaml:5:23: routes[1].to[0]: unknown sink `archiv`, did you mean `archive`? accepted: alerts, archive
+        5 |   - {name: rest, to: [archiv]}
+          |                       ^
+    1 error
+    "#);
 }
 
 #[test]
 fn every_route_must_be_reached_and_every_record_must_meet_one() {
-    insta::assert_snapshot!(errors_with("when: level >= WARN, ", ""), @"");
-    insta::assert_snapshot!(errors_with("name: rest,", "name: rest, when: level < WARN,"), @"");
-    insta::assert_snapshot!(errors_with("name: rest,", "name: rest, continue: true,"), @"");
-    insta::assert_snapshot!(errors("sources: {forward: {listen: [tcp://127.0.0.1:1]}}\nroutes: []\nsinks: {}\n"), @"");
+    insta::assert_snapshot!(errors_with("when: level >= WARN, ", ""), @r#"
+    error: c.yaml:4:5: routes[0]: this route takes every record, so no route below is ever reached; move it to the end, or give it a `when` or `continue: true`
+        4 |   - {name: errors, to: [alerts, archive]}
+          |     ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("name: rest,", "name: rest, when: level < WARN,"), @r#"
+    error: c.yaml:5:24: routes[1].when: the last route must take what is left, so it has no `when`; add one below: `- {name: rest, to: [archive]}`, or `to: []` to drop what is left
+        5 |   - {name: rest, when: level < WARN, to: [archive]}
+          |                        ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("name: rest,", "name: rest, continue: true,"), @r#"
+    error: c.yaml:5:28: routes[1].continue: no route is left below to continue with; leave it out
+        5 |   - {name: rest, continue: true, to: [archive]}
+          |                            ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors("sources: {forward: {listen: [tcp://127.0.0.1:1]}}\nroutes: []\nsinks: {}\n"), @r#"
+    error: c.yaml:2:1: routes: no route is configured; at least the last one is needed: `- {name: rest, to: [archive]}`, or `to: []` to drop what is left
+        2 | routes: []
+          | ^
+    1 error
+    "#);
 }
 
 #[test]
@@ -71,47 +121,138 @@ fn a_route_without_condition_may_go_on() {
 
 #[test]
 fn duplicate_keys_are_errors() {
-    insta::assert_snapshot!(errors(&format!("{GOOD}memory: 1GiB\n")), @"");
+    insta::assert_snapshot!(errors(&format!("{GOOD}memory: 1GiB\n")), @r#"
+    error: c.yaml:10:1: memory: the key `memory` stands twice, first on line 9; keep one
+       10 | memory: 1GiB
+          | ^
+    1 error
+    "#);
 }
 
 #[test]
 fn an_unset_variable_is_named_and_nothing_else_is_said_of_its_value() {
-    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: ${BUCKET_NAME}"), @"");
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: \"${BUCKET_NAME}\""), @r#"
+    error: c.yaml:8:31: sinks.archive.bucket: the variable `BUCKET_NAME` is not set; set it, or give a default: `${BUCKET_NAME:-default}`
+        8 |   archive: {type: s3, bucket: "${BUCKET_NAME}"}
+          |                               ^
+    1 error
+    "#);
+}
+
+#[test]
+fn a_variable_between_braces_is_told_to_take_quotes() {
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: ${LOG_BUCKET}"), @r#"
+    error: c.yaml:8:32: sinks.archive: this is no valid YAML: while parsing a flow mapping, did not find expected ',' or '}'; between braces or brackets a variable must stand in quotes: {size: "${SIZE}"}
+        8 |   archive: {type: s3, bucket: ${LOG_BUCKET}}
+          |                                ^
+    1 error
+    "#);
 }
 
 #[test]
 fn variables_are_typed_after_substitution() {
-    let plan =
-        good(&GOOD.replace("retention_days: 30", "retention_days: \"${DAYS:-7}\"").replace("my-logs", "${LOG_BUCKET}"));
+    let plan = good(
+        &GOOD.replace("retention_days: 30", "retention_days: \"${DAYS:-7}\"").replace("my-logs", "\"${LOG_BUCKET}\""),
+    );
     let plan::SinkKind::CloudWatchLogs(alerts) = &plan.sinks[0].kind else { panic!("the first sink") };
     assert_eq!(alerts.create.retention_days, Some(7));
 }
 
 #[test]
 fn names_and_addresses_are_checked() {
-    insta::assert_snapshot!(errors_with("tcp://127.0.0.1:24224", "127.0.0.1:24224"), @"");
-    insta::assert_snapshot!(errors_with("[tcp://127.0.0.1:24224]", "[tcp://127.0.0.1:24224, tcp://0.0.0.0:24224]"), @"");
-    insta::assert_snapshot!(errors_with("memory", "admin: {listen: localhost:24224}\nmemory"), @"");
-    insta::assert_snapshot!(errors_with("name: rest", "name: errors"), @"");
-    insta::assert_snapshot!(errors_with("archive: {type: s3", "arch ive: {type: s3"), @"");
+    insta::assert_snapshot!(errors_with("tcp://127.0.0.1:24224", "127.0.0.1:24224"), @r#"
+    error: c.yaml:2:22: sources.forward.listen[0]: `127.0.0.1:24224` is no address to listen on: it begins with neither unix:// nor tcp://; write for example unix:///var/run/fluent.sock or tcp://127.0.0.1:24224
+        2 |   forward: {listen: [127.0.0.1:24224]}
+          |                      ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("[tcp://127.0.0.1:24224]", "[tcp://127.0.0.1:24224, tcp://0.0.0.0:24224]"), @r#"
+    error: c.yaml:2:45: sources.forward.listen[1]: `tcp://0.0.0.0:24224` cannot be bound beside `tcp://127.0.0.1:24224`; each listener needs its own
+        2 |   forward: {listen: [tcp://127.0.0.1:24224, tcp://0.0.0.0:24224]}
+          |                                             ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("memory", "admin: {listen: localhost:24224}\nmemory"), @r#"
+    error: c.yaml:9:17: admin.listen: `127.0.0.1:24224` is taken by the source `forward`; give it another port
+        9 | admin: {listen: localhost:24224}
+          |                 ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("name: rest", "name: errors"), @r#"
+    error: c.yaml:5:12: routes[1].name: the name `errors` is taken by routes[0]
+        5 |   - {name: errors, to: [archive]}
+          |            ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("archive: {type: s3", "arch ive: {type: s3"), @r#"
+    error: c.yaml:4:54: routes[0].to[1]: unknown sink `archive`, did you mean `arch ive`? accepted: alerts, arch ive
+        4 |   - {name: errors, when: level >= WARN, to: [alerts, archive]}
+          |                                                      ^
+    error: c.yaml:5:23: routes[1].to[0]: unknown sink `archive`, did you mean `arch ive`? accepted: alerts, arch ive
+        5 |   - {name: rest, to: [archive]}
+          |                       ^
+    error: c.yaml:8:3: sinks.arch ive: `arch ive` is no name; accepted: 1 to 64 letters, digits, `_`, `-` and `.`
+        8 |   arch ive: {type: s3, bucket: my-logs}
+          |   ^
+    3 errors
+    "#);
 }
 
 #[test]
 fn the_type_of_a_sink_must_be_known() {
-    insta::assert_snapshot!(errors_with("type: s3", "type: s4"), @"");
-    insta::assert_snapshot!(errors_with("type: s3, ", ""), @"");
+    insta::assert_snapshot!(errors_with("type: s3", "type: s4"), @r#"
+    error: c.yaml:8:19: sinks.archive.type: unknown type `s4`, did you mean `s3`? accepted: s3, cloudwatch_logs, file, stdout
+        8 |   archive: {type: s4, bucket: my-logs}
+          |                   ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("type: s3, ", ""), @r#"
+    error: c.yaml:8:3: sinks.archive: the key `type` is missing, and the name is no type; accepted: s3, cloudwatch_logs, file, stdout
+        8 |   archive: {bucket: my-logs}
+          |   ^
+    1 error
+    "#);
 }
 
 #[test]
 fn what_aws_would_refuse_is_refused_now() {
-    insta::assert_snapshot!(errors_with("retention_days: 30", "retention_days: 31"), @"");
-    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000"), @"");
-    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, compression: {zstd: 40}"), @"");
+    insta::assert_snapshot!(errors_with("retention_days: 30", "retention_days: 31"), @r#"
+    error: c.yaml:7:81: sinks.alerts.create.retention_days: 31 is no retention that AWS accepts; accepted: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention_days: 31}}
+          |                                                                                 ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000"), @r#"
+    error: c.yaml:8:31: sinks.archive.bucket: `My_Logs` is no bucket name; accepted: 3 to 63 lower-case letters, digits, `-` and `.`
+        8 |   archive: {type: s3, bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000}
+          |                               ^
+    error: c.yaml:8:55: sinks.archive.storage_class: unknown storage class `STANDART`, did you mean `STANDARD`? accepted: STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER, DEEP_ARCHIVE, EXPRESS_ONEZONE, REDUCED_REDUNDANCY
+        8 |   archive: {type: s3, bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000}
+          |                                                       ^
+    error: c.yaml:8:73: sinks.archive.region: `Frankfurt` is no region; write for example eu-west-1
+        8 |   archive: {type: s3, bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000}
+          |                                                                         ^
+    error: c.yaml:8:94: sinks.archive.endpoint: `localhost:9000` is no URL; it begins with https:// or http://
+        8 |   archive: {type: s3, bucket: My_Logs, storage_class: STANDART, region: Frankfurt, endpoint: localhost:9000}
+          |                                                                                              ^
+    4 errors
+    "#);
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, compression: {zstd: 40}"), @r#"
+    error: c.yaml:8:53: sinks.archive.compression: zstd has no level 40; accepted are zstd, {zstd: 1} to {zstd: 19}, gzip, {gzip: 1} to {gzip: 9} and none
+        8 |   archive: {type: s3, bucket: my-logs, compression: {zstd: 40}}
+          |                                                     ^
+    1 error
+    "#);
 }
 
 #[test]
 fn a_disk_spool_is_told_apart_from_nonsense() {
-    insta::assert_snapshot!(errors(&format!("{GOOD}spool: {{path: /var/lib/logweir, size: 2GiB}}\n")), @"");
+    insta::assert_snapshot!(errors(&format!("{GOOD}spool: {{path: /var/lib/logweir, size: 2GiB}}\n")), @r#"
+    error: c.yaml:10:8: spool: a spool on disk is not there yet in this version; write `spool: memory`
+       10 | spool: {path: /var/lib/logweir, size: 2GiB}
+          |        ^
+    1 error
+    "#);
 }
 
 #[test]
@@ -137,7 +278,42 @@ drain: 25s
 tests:
   - {name: x, tag: t, record: {}, expect: {to: [archiv]}}
 ";
-    insta::assert_snapshot!(errors(text), @"");
+    insta::assert_snapshot!(errors(text), @r#"
+    error: c.yaml:2:46: sources.forward.akc: unknown key `akc`, did you mean `ack`? accepted: listen, ack, ack_wait, join, limits
+        2 |   forward: {listen: [tcp://127.0.0.1:24224], akc: delivered}
+          |                                              ^
+    error: c.yaml:4:5: routes[0]: this route takes every record, so no route below is ever reached; move it to the end, or give it a `when` or `continue: true`
+        4 |   - name: errors
+          |     ^
+    error: c.yaml:5:10: routes[0].to[0]: unknown sink `alert`, did you mean `alerts`? accepted: alerts, archive
+        5 |     to: [alert]
+          |          ^
+    error: c.yaml:7:11: routes[1].when: the last route must take what is left, so it has no `when`; add one below: `- {name: rest, to: [archive]}`, or `to: []` to drop what is left
+        7 |     when: level < WARN
+          |           ^
+    error: c.yaml:10:3: sinks.alerts: the key `log_group` is missing
+       10 |   alerts:
+          |   ^
+    error: c.yaml:12:18: sinks.alerts.retry.max: `soon` is no span of time; write for example 250ms, 5m or 1h
+       12 |     retry: {max: soon}
+          |                  ^
+    error: c.yaml:15:13: sinks.archive.bucket: the variable `BUCKET_NAME` is not set; set it, or give a default: `${BUCKET_NAME:-default}`
+       15 |     bucket: ${BUCKET_NAME}
+          |             ^
+    error: c.yaml:16:20: sinks.archive.object.size: `huge` is no size; write for example 64MiB or 500KB
+       16 |     object: {size: huge, age: 5}
+          |                    ^
+    error: c.yaml:16:31: sinks.archive.object.age: `5` is no span of time; write for example 250ms, 5m or 1h
+       16 |     object: {size: huge, age: 5}
+          |                               ^
+    error: c.yaml:17:8: drain: found the text `25s`, expected a map
+       17 | drain: 25s
+          |        ^
+    error: c.yaml:19:49: tests[0].expect.to[0]: unknown sink `archiv`, did you mean `archive`? accepted: alerts, archive
+       19 |   - {name: x, tag: t, record: {}, expect: {to: [archiv]}}
+          |                                                 ^
+    11 errors
+    "#);
 }
 
 #[test]
@@ -148,7 +324,27 @@ tests:
   - {name: b, tag: t, record: {log: x}, expect: {}}
   - {name: c, tag: t, record: text, expect: {to: []}}
 ";
-    insta::assert_snapshot!(errors(&format!("{GOOD}{tests}")), @"");
+    insta::assert_snapshot!(errors(&format!("{GOOD}{tests}")), @r#"
+    error: c.yaml:11:49: tests[0].source: unknown source `edge`; accepted: forward
+       11 |   - {name: a, tag: t, record: {log: x}, source: edge, time: noon, expect: {routes: [rests], names: {x: y}}}
+          |                                                 ^
+    error: c.yaml:11:61: tests[0].time: `noon` is no time; write for example 2026-11-22T10:00:00Z
+       11 |   - {name: a, tag: t, record: {log: x}, source: edge, time: noon, expect: {routes: [rests], names: {x: y}}}
+          |                                                             ^
+    error: c.yaml:11:85: tests[0].expect.routes[0]: unknown route `rests`, did you mean `rest`? accepted: errors, rest
+       11 |   - {name: a, tag: t, record: {log: x}, source: edge, time: noon, expect: {routes: [rests], names: {x: y}}}
+          |                                                                                     ^
+    error: c.yaml:11:104: tests[0].expect.names.x: unknown sink `x`; accepted: alerts, archive
+       11 |   - {name: a, tag: t, record: {log: x}, source: edge, time: noon, expect: {routes: [rests], names: {x: y}}}
+          |                                                                                                        ^
+    error: c.yaml:12:41: tests[1].expect: nothing is expected; accepted: routes, to, names
+       12 |   - {name: b, tag: t, record: {log: x}, expect: {}}
+          |                                         ^
+    error: c.yaml:13:31: tests[2].record: found the text `text`, expected a map
+       13 |   - {name: c, tag: t, record: text, expect: {to: []}}
+          |                               ^
+    6 errors
+    "#);
 }
 
 #[test]
@@ -188,7 +384,16 @@ fn what_is_probably_not_meant_is_warned_of() {
         .replace("bucket: my-logs", "bucket: my-logs, prefix: /x/, storage_class: GLACIER, object: {size: 1MiB}")
         .replace("memory: 64MiB", "memory: 1GiB\ndrain: {timeout: 60s}\nadmin: {listen: 0.0.0.0:9600}")
         .replace("sinks:", "sinks:\n  spare: {type: stdout}");
-    insta::assert_snapshot!(good(&text).warnings.join("\n"), @"");
+    insta::assert_snapshot!(good(&text).warnings.join("\n"), @r#"
+    memory: 1GiB is more than the container may use (512MiB); the kernel will kill it
+    sinks.alerts.create.retention_days: new log groups keep their events for ever, and are billed for it; set for example 30
+    sinks.alerts.create.class: in INFREQUENT_ACCESS groups EMF metrics, metric filters, alarms, subscriptions and Live Tail do not work; the class of a group cannot be changed later
+    sinks.archive.object.size: objects of 1MiB cost more in requests and make queries slow; 5MiB and more suit readers
+    sinks.archive.storage_class: objects in GLACIER must be restored before they can be read; a lifecycle rule that moves them there later is usually cheaper
+    admin.listen: 0.0.0.0:9600 can be reached from outside, and the admin server has no password
+    drain.timeout: 1m is not below the 30s after which ECS kills by default; raise the container's stopTimeout too (Fargate: at most 120s)
+    sinks.spare: no route leads here, so it will never receive a record
+    "#);
     assert!(good(GOOD).warnings.is_empty(), "{:?}", good(GOOD).warnings);
 }
 
@@ -301,4 +506,96 @@ proptest! {
             prop_assert!(!problems.to_string().is_empty());
         }
     }
+}
+
+#[test]
+fn a_condition_that_does_not_compile_is_pointed_at() {
+    insta::assert_snapshot!(errors_with("level >= WARN", "level >= WRAN"), @r#"
+    error: c.yaml:4:32: routes[0].when: compares the names `level` and `WRAN`; one side must be a literal
+        4 |   - {name: errors, when: level >= WRAN, to: [alerts, archive]}
+          |                                ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("level >= WARN", "'log.status = 200'"), @r#"
+    error: c.yaml:4:38: routes[0].when: found a single `=`; write == to compare
+        4 |   - {name: errors, when: 'log.status = 200', to: [alerts, archive]}
+          |                                      ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("when: level >= WARN", "when: \"log.list.map(x, x) == \\\"a\\\"\""), @r#"
+    error: c.yaml:4:39: routes[0].when: a comprehension (.all, .exists, .map, .filter, …) is not accepted in a condition; accepted are == != < <= > >= in && || ! has(record.x) .startsWith() .endsWith() .contains() .matches()
+        4 |   - {name: errors, when: "log.list.map(x, x) == \"a\"", to: [alerts, archive]}
+          |                                       ^
+    1 error
+    "#);
+    let block = GOOD.replace(
+        "{name: errors, when: level >= WARN, to: [alerts, archive]}",
+        "name: errors\n    when: |\n      level >= WARN\n        && nonsense(1)\n    to: [alerts]",
+    );
+    insta::assert_snapshot!(errors(&block), @r#"
+    error: c.yaml:7:20: routes[0].when: `nonsense` is not accepted in a condition; accepted are == != < <= > >= in && || ! has(record.x) .startsWith() .endsWith() .contains() .matches()
+        7 |         && nonsense(1)
+          |                    ^
+    1 error
+    "#);
+}
+
+#[test]
+fn a_template_that_does_not_parse_is_pointed_at() {
+    insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, prefix: 'logs/%q/{container'"), @r#"
+    error: c.yaml:8:54: sinks.archive.prefix: `%q` is no part of a date; accepted are {field}, %Y, %m, %d, %H, %M, and %%, {{, }} for the characters themselves
+        8 |   archive: {type: s3, bucket: my-logs, prefix: 'logs/%q/{container'}
+          |                                                      ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("log_group: /ecs/app", "log_group: \"/ecs/a b/{container}\""), @r#"
+    error: c.yaml:7:47: sinks.alerts.log_group: a log group's name may not hold ' '; accepted are a-z, A-Z, 0-9 and . - _ / #
+        7 |   alerts: {type: cloudwatch_logs, log_group: "/ecs/a b/{container}", create: {retention_days: 30}}
+          |                                               ^
+    1 error
+    "#);
+}
+
+#[test]
+fn sections_with_an_off_position_take_false() {
+    let off = |text: &str| {
+        let plan = good(text);
+        let plan::SinkKind::CloudWatchLogs(alerts) = &plan.sinks[0].kind else { panic!("the first sink") };
+        let plan::SourceKind::Forward(forward) = &plan.sources[0].kind;
+        (!alerts.create.enabled, !forward.join.enabled)
+    };
+    let create = |value: &str| GOOD.replace("{retention_days: 30}", value);
+    let join = |value: &str| GOOD.replace("24224]}", &format!("24224], join: {value}}}"));
+    assert_eq!(off(GOOD), (false, false));
+    assert_eq!(off(&create("false")), (true, false));
+    assert_eq!(off(&create("true")), (false, false));
+    assert_eq!(off(&create("\"${CREATE:-false}\"")), (true, false));
+    assert_eq!(off(&join("false")), (false, true));
+    assert_eq!(off(&join("{timeout: 5s}")), (false, false));
+    insta::assert_snapshot!(errors(&create("{retention: 30, clas: STANDARD}")), @r#"
+    error: c.yaml:7:65: sinks.alerts.create.retention: unknown key `retention`, did you mean `retention_days`? accepted: enabled, retention_days, class, kms_key, tags
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention: 30, clas: STANDARD}}
+          |                                                                 ^
+    error: c.yaml:7:80: sinks.alerts.create.clas: unknown key `clas`, did you mean `class`? accepted: enabled, retention_days, class, kms_key, tags
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention: 30, clas: STANDARD}}
+          |                                                                                ^
+    2 errors
+    "#);
+    insta::assert_snapshot!(errors(&create("never")), @r#"
+    error: c.yaml:7:64: sinks.alerts.create: found the text `never`, expected a map, or false
+        7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: never}
+          |                                                                ^
+    1 error
+    "#);
+}
+
+#[test]
+fn two_sinks_may_not_write_the_same_objects() {
+    insta::assert_snapshot!(errors_with("sinks:", "sinks:\n  other: {type: s3, bucket: my-logs}"), @r#"
+    error: c.yaml:9:3: sinks.archive.prefix: writes to the same place as `other`; give one of them another prefix
+        9 |   archive: {type: s3, bucket: my-logs}
+          |   ^
+    1 error
+    "#);
+    good(&GOOD.replace("sinks:", "sinks:\n  other: {type: s3, bucket: my-logs, prefix: x/}"));
 }

@@ -104,7 +104,7 @@ def image(docker):
 
 @pytest.fixture
 def dns():
-    from dns import Dns
+    from nameserver import Dns
 
     server = Dns()
     yield server

@@ -1,5 +1,6 @@
 """AWS in small: moto's server on a free loopback port, our strict checker before it, and boto3 to read back what came."""
 
+import logging
 import urllib.request
 
 import boto3
@@ -7,6 +8,9 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from .checker import Checker
+
+# moto's server tells of every request.
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 REGION = "eu-central-1"
 

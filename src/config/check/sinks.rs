@@ -6,7 +6,7 @@ use crate::config::de::unknown;
 use crate::config::file::SinkKind;
 use crate::config::plan::{MemoryPlan, SinkPlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Message, Template};
+use crate::encode::{Target, Template};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::s3::S3Config;
@@ -50,13 +50,14 @@ pub(in crate::config) fn sinks(
 ) -> Vec<SinkPlan> {
     // Even shares: which sink will need more is known only when it is down.
     let bound = memory.queues / sinks.len().max(1) as u64;
+    same_objects(check, sinks);
     let plans = sinks.iter().map(|(name, kind)| {
         check.name(&[Key("sinks"), Key(name)], name);
         match kind {
             SinkKind::S3(config) => s3(check, name, config, bound),
             SinkKind::CloudWatchLogs(config) => cloudwatch_logs(check, name, config),
             SinkKind::File(config) => {
-                template(check, name, "prefix", &config.prefix);
+                template(check, name, "prefix", &config.prefix, Target::Prefix);
                 object(check, name, &config.object, bound);
                 retry(check, name, &config.retry);
                 if config.path.as_os_str().is_empty() {
@@ -70,12 +71,30 @@ pub(in crate::config) fn sinks(
     plans.collect()
 }
 
+/// Keys are unique within a sink: two that write to one place would overwrite each other's objects.
+fn same_objects(check: &mut Check<'_>, sinks: &[(String, SinkKind)]) {
+    let place = |kind: &SinkKind| match kind {
+        SinkKind::S3(config) => Some((config.bucket.clone(), config.endpoint.clone(), config.prefix.clone())),
+        SinkKind::File(config) => Some((config.path.display().to_string(), None, config.prefix.clone())),
+        SinkKind::CloudWatchLogs(_) | SinkKind::Stdout(_) => None,
+    };
+    for (index, (name, kind)) in sinks.iter().enumerate() {
+        let same = |(_, other): &&(String, SinkKind)| {
+            other.type_name() == kind.type_name() && place(kind).is_some() && place(other) == place(kind)
+        };
+        if let Some((other, _)) = sinks.iter().take(index).find(same) {
+            let message = format!("writes to the same place as `{other}`; give one of them another prefix");
+            check.problem(&at(name, &["prefix"]), message);
+        }
+    }
+}
+
 fn at<'a>(name: &'a str, keys: &[&'a str]) -> Vec<Step<'a>> {
     [Key("sinks"), Key(name)].into_iter().chain(keys.iter().map(|key| Key(key))).collect()
 }
 
-fn template(check: &mut Check<'_>, name: &str, key: &str, text: &str) {
-    if let Err(error) = Template::parse(text) {
+fn template(check: &mut Check<'_>, name: &str, key: &str, text: &str, target: Target) {
+    if let Err(error) = Template::parse(text).and_then(|template| target.check(&template)) {
         check.problem_inside(&at(name, &[key]), error.at, error.message);
     }
 }
@@ -116,7 +135,7 @@ fn retry(check: &mut Check<'_>, name: &str, retry: &RetryConfig) {
 }
 
 fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
-    template(check, name, "prefix", &config.prefix);
+    template(check, name, "prefix", &config.prefix, Target::Prefix);
     object(check, name, &config.object, bound);
     retry(check, name, &config.retry);
     bucket(check, name, &config.bucket);
@@ -132,7 +151,9 @@ fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
         }
     }
     if config.prefix.starts_with('/') {
-        check.warn(format!("sinks.{name}.prefix: the leading `/` makes a folder without a name in S3"));
+        check.warn(format!(
+            "sinks.{name}.prefix: the leading `/` is left out: it would make a folder without a name in S3"
+        ));
     }
 }
 
@@ -152,8 +173,8 @@ fn bucket(check: &mut Check<'_>, name: &str, bucket: &str) {
 }
 
 fn cloudwatch_logs(check: &mut Check<'_>, name: &str, config: &CloudWatchLogsConfig) {
-    template(check, name, "log_group", &config.log_group);
-    template(check, name, "log_stream", &config.log_stream);
+    template(check, name, "log_group", &config.log_group, Target::LogGroup);
+    template(check, name, "log_stream", &config.log_stream, Target::LogStream);
     retry(check, name, &config.retry);
     aws(check, name, &config.region, &config.endpoint, &config.role_arn, &config.external_id);
     let create = &config.create;
@@ -172,10 +193,9 @@ fn cloudwatch_logs(check: &mut Check<'_>, name: &str, config: &CloudWatchLogsCon
         check.problem(&at(name, &["create", "tags"]), format!("AWS accepts at most {MOST_TAGS} tags"));
     }
     if create.class == LogClass::InfrequentAccess {
-        let metrics = if config.message == Message::Log { "EMF metrics are not extracted, and " } else { "" };
         check.warn(format!(
-            "sinks.{name}.create.class: in INFREQUENT_ACCESS groups {metrics}metric filters, alarms, subscriptions and \
-             Live Tail do not work; the class of a group cannot be changed later"
+            "sinks.{name}.create.class: in INFREQUENT_ACCESS groups EMF metrics, metric filters, alarms, subscriptions \
+             and Live Tail do not work; the class of a group cannot be changed later"
         ));
     }
     if !(1..=MOST_IN_FLIGHT).contains(&config.in_flight) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::switch;
 use crate::config::value::Span;
 use crate::encode::Message;
 use crate::sink::common::RetryConfig;
@@ -22,7 +23,8 @@ pub struct CloudWatchLogsConfig {
     #[serde(default = "default_log_stream")]
     pub log_stream: String,
     /// How missing groups and streams are created; `false` leaves that to others.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "switch::map_or_false")]
+    #[schemars(schema_with = "switch::map_or_false_schema::<Create>")]
     pub create: Create,
     /// What an event's message is.
     #[serde(default)]
@@ -68,6 +70,12 @@ pub struct Create {
 impl Default for Create {
     fn default() -> Self {
         Self { enabled: true, retention_days: None, class: LogClass::Standard, kms_key: None, tags: BTreeMap::new() }
+    }
+}
+
+impl switch::Switch for Create {
+    fn off() -> Self {
+        Self { enabled: false, ..Self::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MAX_PARTS, PART_SIZE};
+use super::{Limits, MAX_PARTS};
 use crate::encode::{Moment, Partition};
 
 /// What closed an object.
@@ -69,6 +69,7 @@ pub(super) struct Cutter {
     pub(super) size: u64,
     pub(super) age: Duration,
     pub(super) ack_wait: Duration,
+    pub(super) limits: Limits,
 }
 
 impl Cutter {
@@ -76,18 +77,18 @@ impl Cutter {
     pub(super) fn verdict(&self, object: &Candidate, now: Moment, draining: bool) -> Verdict {
         match self.reason(object, now, draining) {
             Ok(reason) => self.close(object, reason),
-            Err(_) if self.takes(object) > PART_SIZE => Verdict::Part(PART_SIZE),
+            Err(_) if self.takes(object) > self.limits.part => Verdict::Part(self.limits.part),
             Err(due) => Verdict::Wait(due),
         }
     }
 
     /// Closes an object, or takes a step towards it.
     pub(super) fn close(&self, object: &Candidate, reason: ClosedBy) -> Verdict {
-        let bytes = self.takes(object);
-        if bytes > PART_SIZE && object.parts + 1 < MAX_PARTS {
-            return Verdict::Part(PART_SIZE);
+        let (bytes, part) = (self.takes(object), self.limits.part);
+        if bytes > part && object.parts + 1 < MAX_PARTS {
+            return Verdict::Part(part);
         }
-        Verdict::Close(bytes.min(PART_SIZE), reason)
+        Verdict::Close(bytes.min(part), reason)
     }
 
     /// Why it is closed now, or when it will be.
@@ -121,10 +122,13 @@ pub(super) fn is_pressed(used: u64, waiting: u64, bound: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LIMITS;
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const CUTTER: Cutter = Cutter { size: 64 * MIB, age: Duration::from_secs(300), ack_wait: Duration::from_secs(10) };
+    const PART: u64 = LIMITS.part;
+    const CUTTER: Cutter =
+        Cutter { size: 64 * MIB, age: Duration::from_secs(300), ack_wait: Duration::from_secs(10), limits: LIMITS };
 
     fn object(ready: u64, sent: u64) -> Candidate {
         let partition = Arc::new(Partition::Whole);
@@ -152,8 +156,8 @@ mod tests {
         let now = Duration::from_secs(101);
         let verdict = |ready, sent| CUTTER.verdict(&object(ready, sent), now, false);
         assert_eq!(verdict(8 * MIB, 0), Verdict::Wait(Duration::from_secs(400)), "one request, so far");
-        assert_eq!(verdict(8 * MIB + 1, 0), Verdict::Part(PART_SIZE));
-        assert_eq!(verdict(80 * MIB, 16 * MIB), Verdict::Part(PART_SIZE));
+        assert_eq!(verdict(8 * MIB + 1, 0), Verdict::Part(PART));
+        assert_eq!(verdict(80 * MIB, 16 * MIB), Verdict::Part(PART));
         assert_eq!(verdict(80 * MIB, 60 * MIB), Verdict::Close(4 * MIB, ClosedBy::Size));
         assert_eq!(verdict(0, 64 * MIB), Verdict::Close(0, ClosedBy::Size));
     }
@@ -162,7 +166,7 @@ mod tests {
     fn a_drain_closes_everything_a_backlog_part_by_part() {
         let now = Duration::from_secs(101);
         assert_eq!(CUTTER.verdict(&object(5, 0), now, true), Verdict::Close(5, ClosedBy::Drain));
-        assert_eq!(CUTTER.verdict(&object(20 * MIB, 0), now, true), Verdict::Part(PART_SIZE));
+        assert_eq!(CUTTER.verdict(&object(20 * MIB, 0), now, true), Verdict::Part(PART));
     }
 
     #[test]
@@ -172,7 +176,7 @@ mod tests {
             CUTTER.verdict(&long, Duration::from_secs(101), false)
         };
         assert_eq!(verdict(1), Verdict::Close(1, ClosedBy::Size));
-        assert_eq!(verdict(20 * MIB), Verdict::Close(PART_SIZE, ClosedBy::Size));
+        assert_eq!(verdict(20 * MIB), Verdict::Close(PART, ClosedBy::Size));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
 use super::key::Namer;
 use super::upload::{Shared, Upload};
-use super::{ObjectStore, REQUESTS};
+use super::{LIMITS, Limits, ObjectStore, REQUESTS};
 use crate::encode::{Compression, Moment, Partition};
 use crate::sink::SinkContext;
 use crate::sink::common::{ObjectConfig, RetryConfig};
@@ -37,10 +37,15 @@ pub struct Objects {
 /// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left; dropped
 /// before that, what is under way is counted as abandoned.
 pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: S) {
+    drive(context, objects, store, LIMITS).await;
+}
+
+/// The same with other limits, for tests.
+pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects, store: S, limits: Limits) {
     let mut phase = context.phase.clone();
     let queue = Arc::clone(&context.queue);
     let clock = context.clock;
-    let mut driver = Driver::new(context, objects, store);
+    let mut driver = Driver::new(context, objects, store, limits);
     loop {
         let due = driver.step(clock.now());
         if driver.draining && driver.is_idle() && queue.is_empty() {
@@ -74,15 +79,15 @@ struct Driver<S: ObjectStore> {
 }
 
 impl<S: ObjectStore> Driver<S> {
-    fn new(context: SinkContext, objects: Objects, store: S) -> Self {
+    fn new(context: SinkContext, objects: Objects, store: S, limits: Limits) -> Self {
         let retry = Retry::new(&context, objects.retry.clone());
         // An empty size would never let a block in.
         let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
         Self {
-            cutter: Cutter { size, age, ack_wait: context.ack_wait },
+            cutter: Cutter { size, age, ack_wait: context.ack_wait, limits },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
             draining: context.is_draining(),
-            shared: Arc::new(Shared { retry, store, objects, metrics: context.metrics.clone() }),
+            shared: Arc::new(Shared { retry, store, objects, limits, metrics: context.metrics.clone() }),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::switch;
 use crate::config::value::{Size, Span};
 
 /// Fluent Forward: Docker's fluentd driver, Fluent Bit, Fluentd, fluent-logger packages.
@@ -17,8 +18,9 @@ pub struct ForwardConfig {
     /// With `ack: delivered`, the longest that a waiting chunk's object stays open for more records.
     #[serde(default = "default_ack_wait")]
     pub ack_wait: Span,
-    /// Join the parts into which Docker cuts long lines.
-    #[serde(default)]
+    /// Join the parts into which Docker cuts long lines; `false` leaves them as they come.
+    #[serde(default, deserialize_with = "switch::map_or_false")]
+    #[schemars(schema_with = "switch::map_or_false_schema::<JoinConfig>")]
     pub join: JoinConfig,
     /// Bounds on what a peer can make this source do.
     #[serde(default)]
@@ -53,6 +55,12 @@ pub struct JoinConfig {
 impl Default for JoinConfig {
     fn default() -> Self {
         Self { enabled: true, max_line: Size::mib(1), buffer: Size::mib(4), timeout: Span::secs(2) }
+    }
+}
+
+impl switch::Switch for JoinConfig {
+    fn off() -> Self {
+        Self { enabled: false, ..Self::default() }
     }
 }
 
