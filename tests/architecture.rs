@@ -25,7 +25,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     (
         "pipeline",
         &[
-            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "sink", "source", "spool",
+            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "sink", "source",
+            "spool",
         ],
     ),
 ];
@@ -48,14 +49,12 @@ fn sources() -> Vec<(String, String)> {
     files(&root, &mut found);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a readable file");
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
-            String::new(),
-            |mut code, line| {
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |mut code, line| {
                 code.push_str(line);
                 code.push('\n');
                 code
-            },
-        );
+            });
         let name = path.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
         (name, code)
     };
