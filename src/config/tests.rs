@@ -573,7 +573,7 @@ fn sections_with_an_off_position_take_false() {
     assert_eq!(off(&join("false")), (false, true));
     assert_eq!(off(&join("{timeout: 5s}")), (false, false));
     insta::assert_snapshot!(errors(&create("{retention: 30, clas: STANDARD}")), @r#"
-    error: c.yaml:7:65: sinks.alerts.create.retention: unknown key `retention`; accepted: enabled, retention_days, class, kms_key, tags
+    error: c.yaml:7:65: sinks.alerts.create.retention: unknown key `retention`, did you mean `retention_days`? accepted: enabled, retention_days, class, kms_key, tags
         7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: {retention: 30, clas: STANDARD}}
           |                                                                 ^
     error: c.yaml:7:80: sinks.alerts.create.clas: unknown key `clas`, did you mean `class`? accepted: enabled, retention_days, class, kms_key, tags

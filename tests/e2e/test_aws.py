@@ -77,7 +77,7 @@ def test_objects_carry_their_settings(start, config, aws, compression, extension
 
 
 def test_objects_of_a_second_object_age_are_cut_by_age_and_lose_nothing(start, config, aws):
-    router = start(split(config, aws, archive={"object": {"age": "300ms"}}))
+    router = start(split(config, aws, archive={"object": {"age": "1s"}}))
     with Peer(router.address("unix")) as peer:
         for first in range(0, 500, 100):
             peer.send(*lines(100, first=first))
@@ -178,7 +178,7 @@ def test_many_streams_are_created_once_each(start, config, aws):
     ("PutObject", "denied"), ("PutObject", "expired"), ("PutObject", "missing"),
 ])
 def test_what_fails_for_a_while_is_repeated_until_it_is_there(start, config, aws, api, kind):
-    router = start(split(config, aws, alerts={"create": {"retention_days": 7}}, archive={"object": {"age": "200ms"}}))
+    router = start(split(config, aws, alerts={"create": {"retention_days": 7}}, archive={"object": {"age": "1s"}}))
     aws.checker.fault(api, kind, times=3)
     send(router, lines(200), 200)
     eventually(lambda: router.sink("alerts", "delivered") == 20, "the alerts")
@@ -204,7 +204,7 @@ def test_a_multipart_upload_survives_failures_of_each_call(start, config, aws, a
 
 @pytest.mark.parametrize("down, other", [("s3", "alerts"), ("logs", "archive")])
 def test_a_dead_service_does_not_hold_up_the_other(start, config, aws, down, other):
-    router = start(split(config, aws, archive={"object": {"age": "200ms"}}))
+    router = start(split(config, aws, archive={"object": {"age": "1s"}}))
     fault = aws.checker.fault(down, "unavailable", times=None)
     send(router, lines(500), 500)
     wanted = {"alerts": 50, "archive": 500}

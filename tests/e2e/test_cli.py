@@ -29,7 +29,7 @@ admin: {{listen: 127.0.0.1:0}}
 """
 # What is changed in the config above, and what the answer must name.
 MISTAKES = {
-    "an unknown key": ("  archive:\n", "  archive:\n    colour: red\n", ["colour", ":13:"]),
+    "an unknown key": ("  archive:\n", "  archive:\n    colour: red\n", ["sinks.archive.colour", ":12:"]),
     "a wrong type": ("    to: [archive]\n  - name: rest", "    to: 5\n  - name: rest", ["routes", "to", ":7:"]),
     "an unknown sink": ("    to: [archive]\n  - name: rest", "    to: [archiv]\n  - name: rest", ["archiv", ":7:"]),
     "no catch-all": ("  - name: rest\n    to: [archive]\n", "", ["when"]),
@@ -45,7 +45,7 @@ MISTAKES = {
     "a bad size": ("admin:", "memory: lots\nadmin:", ["memory", "lots"]),
     "a bad address": ("tcp://127.0.0.1:", "http://127.0.0.1:", ["listen", ":3:"]),
     "broken YAML": ("routes:", "routes: [", [":"]),
-    "no sinks": (GOOD[GOOD.index("sinks:") : GOOD.index("admin:")], "", ["sinks"]),
+    "no sinks": (GOOD[GOOD.index("sinks:") : GOOD.index("admin:")], "", ["unknown sink `archive`"]),
     "nothing": (GOOD, "", ["sources"]),
 }
 

@@ -150,6 +150,11 @@ fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
             ));
         }
     }
+    if config.prefix.starts_with('/') {
+        check.warn(format!(
+            "sinks.{name}.prefix: the leading `/` is left out: it would make a folder without a name in S3"
+        ));
+    }
 }
 
 /// The naming rules of general purpose buckets; access points are named by ARN or alias.
