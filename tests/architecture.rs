@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may import of the crate. `config::value` (sizes and times) is counted as a module of its own, since
-/// every section as written uses it.
+/// What each module may import of the crate. `config::value` and `config::switch` are counted as a module of their
+/// own, since every section as written uses them.
 const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("record", &[]),
     ("route", &["record"]),
@@ -25,7 +25,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     (
         "pipeline",
         &[
-            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "sink", "source", "spool",
+            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "sink", "source",
+            "spool",
         ],
     ),
 ];
@@ -48,14 +49,12 @@ fn sources() -> Vec<(String, String)> {
     files(&root, &mut found);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a readable file");
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
-            String::new(),
-            |mut code, line| {
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |mut code, line| {
                 code.push_str(line);
                 code.push('\n');
                 code
-            },
-        );
+            });
         let name = path.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
         (name, code)
     };
@@ -68,7 +67,7 @@ fn is_test(name: &str) -> bool {
 }
 
 fn module(name: &str) -> &str {
-    if name == "config/value.rs" {
+    if ["config/value.rs", "config/switch.rs"].contains(&name) {
         return "value";
     }
     name.split(['/', '.']).next().unwrap_or(name)
@@ -80,7 +79,8 @@ fn imports(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
         let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        let name = if rest.starts_with("config::value") { "value".into() } else { name };
+        let name =
+            if rest.starts_with("config::value") || rest.starts_with("config::switch") { "value".into() } else { name };
         found.insert(name);
     }
     found

@@ -97,10 +97,12 @@ pub(super) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a 
     let bound = (found.chars().count() / 3).max(1);
     let flat = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let found = flat(found);
+    // `retention` is `retention_days`.
+    let begun = |candidate: &str| found.chars().count() >= 4 && flat(candidate).starts_with(&found);
     candidates
         .into_iter()
         .map(|candidate| (distance(&found, &flat(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= bound)
+        .filter(|(distance, candidate)| *distance <= bound || begun(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -139,6 +141,7 @@ mod tests {
             ("storage-class", Some("storage_class")),
             ("wehn", Some("when")),
             ("compression", None),
+            ("stor", Some("storage_class")),
             ("xy", None),
         ] {
             assert_eq!(nearest(found, keys), meant, "{found}");

@@ -142,16 +142,13 @@ fn replace_invalid(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The longest beginning of UTF-8 text that has at most `max` bytes and ends between characters.
+/// The longest beginning of text that has at most `max` bytes and ends between characters.
 pub(super) fn cut(text: &[u8], max: usize) -> &[u8] {
     if text.len() <= max {
         return text;
     }
-    let mut end = max;
-    // Continuation bytes are 10xxxxxx.
-    while end > 0 && text[end] & 0xc0 == 0x80 {
-        end -= 1;
-    }
+    // Continuation bytes are 10xxxxxx, three at most in a character; bytes that are no UTF-8 are cut anywhere.
+    let end = (max.saturating_sub(3)..=max).rev().find(|&end| text[end] & 0xc0 != 0x80).unwrap_or(max);
     &text[..end]
 }
 

@@ -7,6 +7,8 @@
 //! - **floats** in the fewest digits that read back as the same value of their width; NaN and infinite ones become null
 //!   and are counted. Integers keep all their digits, up to the ends of u64 and i64.
 //! - **keys** that are no str: the text of a bin as above, else the value's JSON as text (`1` is `"1"`, `[1]` is `"[1]"`).
+//!   An array or map that is a key inside such a key becomes base64 of its msgpack: each further level of text in text
+//!   would double its backslashes.
 //! - **equal keys** of one map: the last stands, at its own place; counted. Keys are equal if their texts are.
 //!
 //! Malformed or too deep bytes end in an error; what was written of them is for the caller to take back.
@@ -27,6 +29,8 @@ pub(super) struct JsonWriter {
     /// For times inside values, which need not be near the records' own.
     times: Rfc3339,
     scratch: Vec<u8>,
+    /// Whether what is written now becomes the text of a key.
+    in_key: bool,
 }
 
 impl JsonWriter {
@@ -69,8 +73,13 @@ impl JsonWriter {
     /// Reads a map's key and writes it quoted.
     #[inline]
     pub(super) fn key(&mut self, reader: &mut Reader<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut again = *reader;
         match reader.read()? {
             Value::Str(bytes) => self.str(bytes, out),
+            Value::Array(_) | Value::Map(_) if self.in_key => {
+                self.base64(again.skip()?, out);
+                *reader = again;
+            }
             value => self.odd_key(value, reader, depth, out)?,
         }
         Ok(())
@@ -85,7 +94,10 @@ impl JsonWriter {
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let start = out.len();
-        self.begun(value, reader, depth, out)?;
+        let outer = std::mem::replace(&mut self.in_key, true);
+        let written = self.begun(value, reader, depth, out);
+        self.in_key = outer;
+        written?;
         if out[start..].first() != Some(&b'"') {
             self.scratch.clear();
             self.scratch.extend_from_slice(&out[start..]);
@@ -105,12 +117,17 @@ impl JsonWriter {
     }
 
     fn bin(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        out.push(b'"');
-        if std::str::from_utf8(bytes).is_ok() {
-            escape::utf8(bytes, out);
-        } else {
-            escape::base64(bytes, out);
+        if std::str::from_utf8(bytes).is_err() {
+            return self.base64(bytes, out);
         }
+        out.push(b'"');
+        escape::utf8(bytes, out);
+        out.push(b'"');
+    }
+
+    fn base64(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.push(b'"');
+        escape::base64(bytes, out);
         out.push(b'"');
     }
 
@@ -123,9 +140,9 @@ impl JsonWriter {
         }
         out.extend_from_slice(b"{\"type\":");
         out.extend_from_slice(itoa::Buffer::new().format(kind).as_bytes());
-        out.extend_from_slice(b",\"data\":\"");
-        escape::base64(bytes, out);
-        out.extend_from_slice(b"\"}");
+        out.extend_from_slice(b",\"data\":");
+        self.base64(bytes, out);
+        out.push(b'}');
     }
 
     fn array(&mut self, len: u32, reader: &mut Reader<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {

@@ -56,11 +56,12 @@ impl Members {
         let key = &out[start..];
         let bit = bit(key);
         let mut repeated = false;
-        if object.seen & bit != 0 && self.stack.len() - object.base <= NARROW {
-            if let Some(index) = self.find(object, key, out) {
-                self.remove(object, index);
-                repeated = true;
-            }
+        if object.seen & bit != 0
+            && self.stack.len() - object.base <= NARROW
+            && let Some(index) = self.find(object, key, out)
+        {
+            self.remove(object, index);
+            repeated = true;
         }
         object.seen |= bit;
         self.stack.push(Member { start, key_len: key.len(), dead: false });
@@ -85,6 +86,15 @@ impl Members {
         }
         let mine = &self.stack[object.base..];
         mine.iter().rposition(|m| !m.dead && &out[m.start..m.start + m.key_len] == key).map(|i| object.base + i)
+    }
+
+    /// Takes out all standing members with this quoted, escaped key; returns how many there were.
+    pub(super) fn remove_all(&mut self, object: &mut Object, key: &[u8], out: &[u8]) -> u64 {
+        let mine = self.stack[object.base..].iter_mut();
+        let equal = mine.filter(|m| !m.dead && &out[m.start..m.start + m.key_len] == key);
+        let removed = equal.map(|member| member.dead = true).count() as u64;
+        object.holes |= removed > 0;
+        removed
     }
 
     /// Takes a member out.

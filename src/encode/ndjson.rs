@@ -44,12 +44,13 @@ pub struct NdjsonEncoder {
     log_json: LogJson,
     times: Rfc3339,
     json: JsonWriter,
+    unescaped: Vec<u8>,
 }
 
 impl NdjsonEncoder {
     /// An encoder that treats JSON in `log` this way.
     pub fn new(log_json: LogJson) -> Self {
-        Self { log_json, times: Rfc3339::default(), json: JsonWriter::default() }
+        Self { log_json, times: Rfc3339::default(), json: JsonWriter::default(), unescaped: Vec::new() }
     }
 
     /// Appends one line.
@@ -141,16 +142,17 @@ impl NdjsonEncoder {
     fn lift(&mut self, object: &mut Object, log: usize, found: Embedded<'_>, out: &mut Vec<u8>) {
         // A wide object may have other members of that name: none is later, or it would have taken the place of `log`.
         self.json.members.remove(object, log);
-        while let Some(earlier) = self.json.members.find(object, b"\"log\"", out) {
-            self.give_way(object, earlier);
-        }
+        self.json.notes.duplicate_keys += self.json.members.remove_all(object, b"\"log\"", out);
         for member in found.members() {
             let start = out.len();
             out.push(b'"');
             if memchr::memchr(b'\\', member.key).is_none() {
                 out.extend_from_slice(member.key);
             } else {
-                escape::utf8(&json::unescape(member.key), out);
+                // JSON has many escapes for one character; keys are compared in ours.
+                self.unescaped.clear();
+                json::unescape_into(member.key, &mut self.unescaped);
+                escape::utf8(&self.unescaped, out);
             }
             out.push(b'"');
             self.key(object, start, out);

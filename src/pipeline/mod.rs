@@ -11,6 +11,9 @@ mod outlet;
 pub mod report;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{BuildError, Pipeline};
 pub use drain::Drained;
 pub use outlet::BLOCK_SIZE;

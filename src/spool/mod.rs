@@ -2,6 +2,8 @@
 
 mod lease;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use lease::{Lease, Receipt};
 pub use queue::{LaneState, Queue, QueueConfig, WhenFull};

@@ -50,7 +50,7 @@ async fn a_peer_that_never_stops_is_left_at_the_deadline() {
     let sending = std::thread::spawn(move || {
         let frame = message("t", "again");
         while std::io::Write::write_all(&mut client.0, &frame).is_ok() {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     });
     source.collector.wait_for(10).await;

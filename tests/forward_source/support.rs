@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logweir::clock::Clock;
 use logweir::record::msgpack::write;
@@ -13,6 +13,7 @@ use logweir::source::forward::{Address, ForwardConfig, ForwardStats, Listeners, 
 use logweir::source::{Control, Intake};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Longest that a test waits for what must come; nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

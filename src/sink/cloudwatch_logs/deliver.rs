@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::body::{Bodies, Body, Target};
 use super::client::Logs;
@@ -65,7 +65,7 @@ impl Delivery {
     pub(super) async fn fly(self: Arc<Self>, target: Arc<Target>, lease: Lease) -> Carried {
         let blocks: Arc<[Bytes]> = lease.blocks().iter().map(|block| block.data.clone()).collect();
         let now_millis = self.clock.unix() / 1_000_000;
-        let plan = plan(&blocks, i64::try_from(now_millis).unwrap_or(i64::MAX), LIMITS);
+        let plan = plan(&blocks, now_millis, LIMITS);
         let mut rejects = plan.rejects;
         self.tell(&target, &rejects);
         let carried =

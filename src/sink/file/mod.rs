@@ -4,6 +4,8 @@
 mod config;
 mod staging;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use config::FileConfig;
 pub use store::FileStore;

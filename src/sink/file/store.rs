@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::staging::Staging;
 use crate::metrics::SinkMetrics;
-use crate::sink::object::{Attempt, ObjectStore};
+use crate::sink::object::{Apis, Attempt, ObjectStore};
 
 /// A directory that objects are kept in.
 #[derive(Clone, Debug)]
@@ -25,9 +26,11 @@ pub struct FileStore {
 struct Inner {
     root: PathBuf,
     writer: String,
+    /// One at a time: a disk that hangs keeps one of the blocking threads, not all; the others compress for all sinks.
+    turn: Arc<Semaphore>,
     /// Opened by the first attempt that can.
     staging: Mutex<Option<Arc<Staging>>>,
-    /// Tells the attempts apart: one that timed out may still be writing.
+    /// Tells the attempts apart: one that was dropped may still be writing.
     next: AtomicU64,
 }
 
@@ -46,8 +49,34 @@ impl FileStore {
     /// A store below `root`, which is created with the first object.
     pub fn new(root: PathBuf, writer: &str, sink: usize, metrics: SinkMetrics) -> Self {
         let writer = format!("{writer}-{sink}");
-        let inner = Inner { root, writer, staging: Mutex::default(), next: AtomicU64::new(0) };
+        let turn = Arc::new(Semaphore::new(1));
+        let inner = Inner { root, writer, turn, staging: Mutex::default(), next: AtomicU64::new(0) };
         Self { inner: Arc::new(inner), metrics }
+    }
+
+    /// What an error means and what to do about it.
+    pub(super) fn explain<T>(&self, error: &io::Error) -> Attempt<T> {
+        let root = self.inner.root.display();
+        let message = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                format!(
+                    "no room for objects below {root} ({error}): free space there; until then they wait in the queue"
+                )
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                let user = rustix::process::geteuid().as_raw();
+                format!("cannot write below {root} ({error}): let user {user} write there, or set another `path`")
+            }
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                format!("cannot make a directory below {root} ({error}): a file is in its place; move it away")
+            }
+            ErrorKind::InvalidFilename => {
+                let message = format!("no file below {root} can have this name ({error}): shorten `prefix`");
+                return Attempt::Rejected("bad_name", message);
+            }
+            _ => format!("cannot write below {root} ({error})"),
+        };
+        Attempt::Retry(None, message)
     }
 
     /// Runs blocking work as one attempt.
@@ -57,14 +86,20 @@ impl FileStore {
         bytes: u64,
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Attempt<T> {
-        let began = Instant::now();
         let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await.map_err(io::Error::other).flatten();
+        let turn = Arc::clone(&inner.turn).acquire_owned().await;
+        let began = Instant::now();
+        let work = move || {
+            // Held to the end of the work, which goes on when the attempt is dropped.
+            let _turn = turn;
+            work(&inner)
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
         let result = if done.is_ok() { "ok" } else { "error" };
         self.metrics.request(api, result, began.elapsed(), bytes);
         match done {
             Ok(done) => Attempt::Done(done),
-            Err(error) => self.inner.explain(&error),
+            Err(error) => self.explain(&error),
         }
     }
 }
@@ -72,6 +107,8 @@ impl FileStore {
 impl ObjectStore for FileStore {
     type Upload = FileUpload;
     type Part = ();
+
+    const APIS: Apis = Apis { put: "file_put", create: "file_create", part: "file_part", complete: "file_complete" };
 
     async fn put(&self, key: &str, body: &[Bytes]) -> Attempt<()> {
         let (key, bytes, body) = (key.to_owned(), len(body), body.to_vec());
@@ -84,7 +121,7 @@ impl ObjectStore for FileStore {
             }
             written
         };
-        self.attempt("file_put", bytes, work).await
+        self.attempt(Self::APIS.put, bytes, work).await
     }
 
     async fn create(&self, key: &str) -> Attempt<FileUpload> {
@@ -93,7 +130,7 @@ impl ObjectStore for FileStore {
             let (aside, file, staging) = inner.create()?;
             Ok(FileUpload { key, aside, file: Arc::new((file, staging)), ends: Mutex::default() })
         };
-        self.attempt("file_create", 0, work).await
+        self.attempt(Self::APIS.create, 0, work).await
     }
 
     async fn part(&self, upload: &FileUpload, number: u32, body: &[Bytes]) -> Attempt<()> {
@@ -106,7 +143,7 @@ impl ObjectStore for FileStore {
         let Some(start) = start else {
             return Attempt::Rejected("part_out_of_order", format!("part {number} came before the one ahead of it"));
         };
-        match self.attempt("file_part", bytes, move |_| write_at(&file.0, start, &body)).await {
+        match self.attempt(Self::APIS.part, bytes, move |_| write_at(&file.0, start, &body)).await {
             Attempt::Done(end) => {
                 let mut ends = upload.ends();
                 ends.truncate(confirmed);
@@ -127,7 +164,7 @@ impl ObjectStore for FileStore {
             file.0.sync_all()?;
             inner.show(&aside, &key)
         };
-        self.attempt("file_complete", 0, work).await
+        self.attempt(Self::APIS.complete, 0, work).await
     }
 }
 
@@ -197,31 +234,6 @@ impl Inner {
             }
         }
         Err(io::Error::new(ErrorKind::InvalidFilename, "an empty name"))
-    }
-
-    /// What an error means and what to do about it.
-    fn explain<T>(&self, error: &io::Error) -> Attempt<T> {
-        let root = self.root.display();
-        let message = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                format!(
-                    "no room for objects below {root} ({error}): free space there; until then they wait in the queue"
-                )
-            }
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                let user = rustix::process::geteuid().as_raw();
-                format!("cannot write below {root} ({error}): let user {user} write there, or set another `path`")
-            }
-            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-                format!("cannot make a directory below {root} ({error}): a file is in its place; move it away")
-            }
-            ErrorKind::InvalidFilename => {
-                let message = format!("no file below {root} can have this name ({error}): shorten `prefix`");
-                return Attempt::Rejected("bad_name", message);
-            }
-            _ => format!("cannot write below {root} ({error})"),
-        };
-        Attempt::Retry(None, message)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
 use super::key::Namer;
 use super::upload::{Shared, Upload};
-use super::{ObjectStore, REQUESTS};
+use super::{LIMITS, Limits, ObjectStore, REQUESTS};
 use crate::encode::{Compression, Moment, Partition};
 use crate::sink::SinkContext;
 use crate::sink::common::{ObjectConfig, RetryConfig};
@@ -37,13 +37,18 @@ pub struct Objects {
 /// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left; dropped
 /// before that, what is under way is counted as abandoned.
 pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: S) {
+    drive(context, objects, store, LIMITS).await;
+}
+
+/// The same with other limits, for tests.
+pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects, store: S, limits: Limits) {
     let mut phase = context.phase.clone();
     let queue = Arc::clone(&context.queue);
     let clock = context.clock;
-    let mut driver = Driver::new(context, objects, store);
+    let mut driver = Driver::new(context, objects, store, limits);
     loop {
         let due = driver.step(clock.now());
-        if driver.draining && driver.is_idle() && queue.is_empty() {
+        if driver.draining.is_some() && driver.is_idle() && queue.is_empty() {
             return;
         }
         tokio::select! {
@@ -51,9 +56,12 @@ pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: 
             () = queue.changed() => {}
             () = tokio::time::sleep_until(clock.instant(due.unwrap_or_default())), if due.is_some() => {}
             // Whoever would say so is gone: then there is nothing to wait for either.
-            changed = phase.changed(), if !driver.draining => driver.draining |= changed.is_err(),
+            changed = phase.changed(), if driver.draining.is_none() => {
+                if changed.is_err() || driver.context.is_draining() {
+                    driver.draining = Some(clock.now());
+                }
+            }
         }
-        driver.draining |= driver.context.is_draining();
     }
 }
 
@@ -65,7 +73,8 @@ struct Driver<S: ObjectStore> {
     shared: Arc<Shared<S>>,
     cutter: Cutter,
     namer: Namer,
-    draining: bool,
+    /// Since when the process drains.
+    draining: Option<Moment>,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -74,15 +83,15 @@ struct Driver<S: ObjectStore> {
 }
 
 impl<S: ObjectStore> Driver<S> {
-    fn new(context: SinkContext, objects: Objects, store: S) -> Self {
+    fn new(context: SinkContext, objects: Objects, store: S, limits: Limits) -> Self {
         let retry = Retry::new(&context, objects.retry.clone());
         // An empty size would never let a block in.
         let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
         Self {
-            cutter: Cutter { size, age, ack_wait: context.ack_wait },
+            cutter: Cutter { size, age, ack_wait: context.ack_wait, limits },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
-            draining: context.is_draining(),
-            shared: Arc::new(Shared { retry, store, objects, metrics: context.metrics.clone() }),
+            draining: context.is_draining().then(|| context.clock.now()),
+            shared: Arc::new(Shared { retry, store, objects, limits, metrics: context.metrics.clone() }),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),
@@ -140,6 +149,7 @@ impl<S: ObjectStore> Driver<S> {
                 opened: lane.opened,
                 awaited: lane.awaited_since,
                 ready: lane.ready_bytes,
+                unready: lane.unready_blocks > 0,
                 pending: 0,
                 sent: 0,
                 parts: 0,
@@ -155,6 +165,7 @@ impl<S: ObjectStore> Driver<S> {
                 partition: Arc::clone(partition),
                 opened: upload.opened,
                 awaited: upload.awaited.into_iter().chain(lane.as_ref().and_then(|lane| lane.awaited)).min(),
+                unready: lane.as_ref().is_some_and(|lane| lane.unready),
                 ready: lane.map_or(0, |lane| lane.ready),
                 pending: upload.pending(),
                 sent: upload.sent,

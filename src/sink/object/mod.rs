@@ -25,11 +25,17 @@ use crate::encode::{Compression, Format};
 /// Requests of one sink under way at once. Four of 8 MiB fill a Fargate task's network, and bound what they hold.
 pub const REQUESTS: usize = 4;
 
-/// An object up to this size is one request; a larger one is written in parts of about this size.
-pub const PART_SIZE: u64 = 8 << 20;
+/// Sizes of parts.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// An object up to this size is one request; a larger one is written in parts of about this size.
+    part: u64,
+    /// No part is smaller, the last one excepted.
+    min_part: u64,
+}
 
-/// S3 refuses smaller parts, the last one excepted (`EntityTooSmall`).
-pub const MIN_PART_SIZE: u64 = 5 << 20;
+/// 8 MiB keep four requests within 32 MiB; S3 refuses parts below 5 MiB (`EntityTooSmall`).
+const LIMITS: Limits = Limits { part: 8 << 20, min_part: 5 << 20 };
 
 /// S3's bound on the parts of an object.
 pub const MAX_PARTS: usize = 10_000;
@@ -51,6 +57,16 @@ pub enum Attempt<T> {
     Rejected(&'static str, String),
 }
 
+/// Names of a store's requests.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Apis {
+    pub put: &'static str,
+    pub create: &'static str,
+    pub part: &'static str,
+    pub complete: &'static str,
+}
+
 /// Where objects are kept. Each call is one attempt; the caller repeats it, and begins a part or the end of an upload
 /// only after all earlier parts are confirmed. An attempt may be dropped before its end and repeated.
 pub trait ObjectStore: Send + Sync + 'static {
@@ -58,6 +74,14 @@ pub trait ObjectStore: Send + Sync + 'static {
     type Upload: Send + Sync + 'static;
     /// What confirms a part.
     type Part: Send + Sync + 'static;
+
+    /// What its requests are called in log and metrics.
+    const APIS: Apis = Apis {
+        put: "PutObject",
+        create: "CreateMultipartUpload",
+        part: "UploadPart",
+        complete: "CompleteMultipartUpload",
+    };
 
     /// Writes a whole object.
     fn put(&self, key: &str, body: &[Bytes]) -> impl Future<Output = Attempt<()>> + Send;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::cutter::ClosedBy;
 use super::driver::Objects;
 use super::frame::{self, Piece, SingleFrame};
-use super::{MIN_PART_SIZE, ObjectStore};
+use super::{Limits, ObjectStore};
 use crate::encode::{Moment, Partition};
 use crate::metrics::SinkMetrics;
 use crate::sink::retry::{GivenUp, Retry};
@@ -26,6 +26,7 @@ const UPLOAD_FAILED: &str = "upload_failed";
 pub(super) struct Shared<S> {
     pub(super) store: S,
     pub(super) objects: Objects,
+    pub(super) limits: Limits,
     pub(super) retry: Retry,
     pub(super) metrics: SinkMetrics,
 }
@@ -109,7 +110,7 @@ impl<S: ObjectStore> Upload<S> {
             Ok(body) => body,
             Err(error) => return self.end_early(corrupt(error)).await,
         };
-        if body.len < MIN_PART_SIZE {
+        if body.len < self.shared.limits.min_part {
             self.restore(body);
             return Some(self);
         }
@@ -139,7 +140,7 @@ impl<S: ObjectStore> Upload<S> {
     /// The whole object in one request.
     async fn put(self, body: Body, by: ClosedBy) {
         let Shared { store, retry, metrics, .. } = &*self.shared;
-        let sent = retry.until_done("PutObject", || store.put(&self.key, &body.data)).await;
+        let sent = retry.until_done(S::APIS.put, || store.put(&self.key, &body.data)).await;
         match sent {
             Ok(()) => {
                 metrics.object(body.len, by.as_str());
@@ -159,13 +160,13 @@ impl<S: ObjectStore> Upload<S> {
             Some(multipart) => multipart,
             none => {
                 let attempt = || store.create(&self.key);
-                let upload = retry.until_done("CreateMultipartUpload", attempt).await?;
+                let upload = retry.until_done(S::APIS.create, attempt).await?;
                 none.insert(Multipart { upload, parts: Vec::new(), bytes: 0, receipt: None })
             }
         };
         let number = u32::try_from(multipart.parts.len() + 1).unwrap_or(u32::MAX);
         let attempt = || store.part(&multipart.upload, number, &body.data);
-        let part = retry.until_done("UploadPart", attempt).await?;
+        let part = retry.until_done(S::APIS.part, attempt).await?;
         multipart.parts.push(part);
         multipart.bytes += body.len;
         self.framed = 0;
@@ -193,7 +194,7 @@ impl<S: ObjectStore> Upload<S> {
         let Shared { store, retry, metrics, .. } = &*self.shared;
         let Some(Multipart { upload, parts, bytes, receipt: Some(receipt) }) = self.multipart.take() else { return };
         let attempt = || store.complete(&upload, &parts);
-        match retry.until_done("CompleteMultipartUpload", attempt).await {
+        match retry.until_done(S::APIS.complete, attempt).await {
             Ok(()) => {
                 metrics.object(bytes, by);
                 receipt.delivered();

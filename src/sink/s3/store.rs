@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -20,6 +19,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::S3Config;
 use crate::aws::{Access, Class, Failure};

@@ -115,3 +115,102 @@ fn write(out: &mut impl Write, data: &mut Vec<Bytes>) -> io::Result<()> {
     }
     out.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::encode::{BlockMeta, Count, Partition};
+    use crate::ledger::{Ledger, SinkBook};
+    use crate::metrics::SinkMetrics;
+    use crate::record::Tickets;
+    use crate::sink::Phase;
+    use crate::spool::{Queue, QueueConfig};
+
+    /// Takes three bytes a call, now and then none, and after `room` bytes nobody reads any more.
+    #[derive(Clone)]
+    struct Pipe {
+        written: Arc<Mutex<Vec<u8>>>,
+        room: usize,
+        calls: usize,
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            let mut written = self.written.lock().expect("no test panics in here");
+            match self.calls % 4 {
+                _ if written.len() >= self.room => Err(ErrorKind::BrokenPipe.into()),
+                0 => Err(ErrorKind::WouldBlock.into()),
+                1 => Err(ErrorKind::Interrupted.into()),
+                _ => {
+                    let n = data.len().min(3);
+                    written.extend_from_slice(&data[..n]);
+                    Ok(n)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Three blocks of two lines through a pipe with this much room; what came out, and the books.
+    async fn through(room: usize) -> (String, SinkBook) {
+        let config = QueueConfig { bound: 1 << 20, when_full: WhenFull::DropOldest };
+        let queue = Queue::new(0, config, Arc::new(Ledger::new([], [], ["out"])));
+        let (phase, watched) = watch::channel(Phase::Running);
+        let context = SinkContext {
+            name: "out".into(),
+            queue: Arc::clone(&queue),
+            metrics: SinkMetrics::detached("out"),
+            clock: Clock::start(),
+            writer: "w".into(),
+            phase: watched,
+            ack_wait: Duration::from_secs(10),
+        };
+        let pipe = Pipe { written: Arc::default(), room, calls: 0 };
+        let sink = tokio::spawn(write_to(context, pipe.clone()));
+        for text in ["one\ntwo\n", "three\nfour\n", "five\nsix\n"] {
+            let partition = Arc::new(Partition::Whole);
+            let count = Count { records: 2, bytes: text.len() as u64 };
+            {
+                let mut books = queue.ledger().books();
+                books.sinks[0].accepted += count;
+                books.sinks[0].open += count;
+            }
+            let (plain_len, tickets) = (text.len() as u64, Tickets::none());
+            let opened = Duration::ZERO;
+            let meta =
+                BlockMeta { partition: Arc::clone(&partition), count, plain_len, times: (0, 0), opened, tickets };
+            let sequence = queue.reserve(meta).expect("room");
+            queue.fill(&partition, sequence, Bytes::from_static(text.as_bytes()));
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        phase.send_replace(Phase::Draining);
+        sink.await.expect("the sink does not panic");
+        let books = queue.ledger().snapshot();
+        assert_eq!(books.discrepancies(), Vec::<String>::new());
+        let written = pipe.written.lock().expect("no test panics in here").clone();
+        (String::from_utf8(written).expect("text"), books.sinks[0].clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_come_out_whole_and_in_order_however_slow_the_reader() {
+        let (text, book) = through(usize::MAX).await;
+        assert_eq!(text, "one\ntwo\nthree\nfour\nfive\nsix\n");
+        assert_eq!(book.delivered.records, 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_goes_away_ends_the_output_quietly_and_counted() {
+        let (text, book) = through(9).await;
+        assert!(text.starts_with("one\ntwo\n"));
+        assert_eq!((book.delivered.records, book.dropped["broken_pipe"].records), (2, 4));
+    }
+}
