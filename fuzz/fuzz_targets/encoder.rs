@@ -1,0 +1,62 @@
+//! Encoders on any record: no panic, a line is valid JSON with one line break, an entry is a valid JSON string that is
+//! not empty and as long as it says.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use logweir::encode::entries::{EntryEncoder, MAX_MESSAGE, entries};
+use logweir::encode::ndjson::NdjsonEncoder;
+use logweir::encode::{LogJson, Message};
+use logweir::record::json::Object;
+use logweir::record::{Record, Tag};
+use serde_json::{Map, Value};
+
+fuzz_target!(|input: (u8, i64, &[u8])| {
+    let (choice, time, map) = input;
+    let tag = Tag::from("app-firelens-0123");
+    let record = Record { tag: &tag, source: "fuzz", time, received: 2, map, ecs: None };
+    line([LogJson::Nest, LogJson::Lift, LogJson::Raw][usize::from(choice) % 3], &record);
+    entry([Message::Record, Message::Log][usize::from(choice) % 2], &record);
+});
+
+fn line(log_json: LogJson, record: &Record<'_>) {
+    let mut out = b"before\n".to_vec();
+    let notes = NdjsonEncoder::new(log_json).encode(record, &mut out);
+    let line = out.strip_prefix(b"before\n").expect("what stood in the buffer stays");
+    if notes.malformed > 0 {
+        assert!(line.is_empty());
+        return;
+    }
+    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(line.last(), Some(&b'\n'));
+    if let Some(object) = Object::parse(line) {
+        let mut keys = BTreeSet::new();
+        assert!(object.members().all(|member| keys.insert(member.key)), "equal keys");
+    }
+    // serde_json has a bound of 128 levels; ours is 64 and as many again in embedded JSON. Digits beyond f64 are legal.
+    match serde_json::from_slice::<Map<String, Value>>(line) {
+        Ok(object) => {
+            assert_eq!(object.get("tag").and_then(Value::as_str), Some(record.tag.as_str()));
+            assert!(object.contains_key("time"));
+        }
+        Err(error) => {
+            let words = error.to_string();
+            assert!(words.contains("recursion") || words.contains("out of range"), "{words}");
+        }
+    }
+}
+
+fn entry(message: Message, record: &Record<'_>) {
+    let mut block = Vec::new();
+    let notes = EntryEncoder::new(message).encode(record, &mut block);
+    let found: Vec<_> = entries(&block).collect();
+    assert_eq!(found.len(), usize::from(notes.malformed == 0));
+    for entry in found {
+        let quoted = [b"\"", entry.escaped, b"\""].concat();
+        let text: String = serde_json::from_slice(&quoted).expect("a JSON string");
+        assert_eq!(text.len(), entry.message_len as usize);
+        assert!(!text.is_empty() && text.len() <= MAX_MESSAGE && entry.millis >= 0);
+    }
+}
