@@ -1,6 +1,5 @@
 //! `run`: the router.
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -64,12 +63,10 @@ async fn serve(plan: Plan) -> Result<Drained> {
     }
 }
 
-fn either<'a>(term: &'a mut Signal, int: &'a mut Signal) -> impl Future<Output = ()> + 'a {
-    async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+async fn either(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
 }
 

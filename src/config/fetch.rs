@@ -23,7 +23,6 @@ mod with_aws {
     use std::time::Duration;
 
     use aws_config::BehaviorVersion;
-    use aws_sdk_s3::error::DisplayErrorContext;
 
     use super::super::text::text_of;
     use super::super::yaml::MAX_TEXT;
@@ -55,7 +54,10 @@ mod with_aws {
         let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(own_endpoint).build();
         let client = aws_sdk_s3::Client::from_conf(config);
         let mut object = client.get_object().bucket(bucket).key(key).send().await.map_err(|error| {
-            format!("cannot be fetched: {}; the task role needs s3:GetObject on it", DisplayErrorContext(&error))
+            format!(
+                "cannot be fetched: {}; check that it exists and that the task role has s3:GetObject",
+                chain(&error)
+            )
         })?;
         let mut bytes = Vec::new();
         while let Some(chunk) = object.body.next().await {
@@ -66,6 +68,20 @@ mod with_aws {
             }
         }
         Ok(bytes)
+    }
+
+    /// An error and its causes on one line, none of them twice.
+    fn chain(error: &dyn std::error::Error) -> String {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text
     }
 }
 

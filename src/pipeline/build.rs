@@ -46,6 +46,14 @@ pub enum BuildError {
         /// What the system said.
         error: anyhow::Error,
     },
+    /// A sink that this build lacks.
+    #[error(
+        "sink {name}: this build of logweir has no AWS sinks; build it with the feature `aws`, which is on by default"
+    )]
+    NoAws {
+        /// The sink.
+        name: String,
+    },
     /// The admin address cannot be bound.
     #[error("admin: cannot listen on {address}: {error}; choose another with `admin: {{listen: …}}`")]
     Admin {
@@ -86,6 +94,9 @@ impl BuiltSource {
 impl Pipeline {
     /// Binds the sockets and makes everything that runs behind them.
     pub async fn build(plan: Plan) -> Result<Self, BuildError> {
+        if let Some(sink) = plan.sinks.iter().find(|sink| lacks_aws(&sink.kind)) {
+            return Err(BuildError::NoAws { name: sink.name.clone() });
+        }
         let clock = Clock::start();
         let mut listeners = Vec::new();
         for source in &plan.sources {
@@ -164,6 +175,11 @@ impl Pipeline {
 /// the time since boot, which is much the same in every task that has just been started.
 fn writer_id() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// Whether a sink needs what was left out of this build.
+fn lacks_aws(kind: &SinkKind) -> bool {
+    cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
 }
 
 fn worker(

@@ -183,7 +183,7 @@ fn spawn_sink(tasks: &mut JoinSet<()>, context: SinkContext, kind: SinkKind) {
         #[cfg(feature = "aws")]
         SinkKind::CloudWatchLogs(config) => tasks.spawn(crate::sink::cloudwatch_logs::run(context, config)),
         #[cfg(not(feature = "aws"))]
-        SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("a build without AWS refuses such a plan"),
+        SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("Pipeline::build refuses such a plan"),
     };
 }
 

@@ -4,6 +4,7 @@
 
 mod batch;
 pub mod json;
+pub(crate) mod keys;
 pub mod level;
 pub mod msgpack;
 pub mod name;

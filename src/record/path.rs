@@ -46,7 +46,7 @@ impl Path {
         let root = top_level(record.map).filter(|(key, _)| *key == first.as_bytes()).last();
         match root {
             Some((_, value)) => resolve_in(value, rest),
-            None => self.from_metadata(record).map(|text| Found::Str(Cow::Borrowed(text.as_bytes()))),
+            None => self.in_metadata(record).map(|text| Found::Str(Cow::Borrowed(text.as_bytes()))),
         }
     }
 
@@ -57,7 +57,7 @@ impl Path {
 
     /// What the task metadata says, for a path that is one of its fields. A field that the endpoint left empty is
     /// missing.
-    pub(crate) fn from_metadata<'a>(&self, record: &Record<'a>) -> Option<&'a str> {
+    pub(crate) fn in_metadata<'a>(&self, record: &Record<'a>) -> Option<&'a str> {
         let (first, []) = self.split() else { return None };
         let (_, text) = record.ecs?.fields().into_iter().find(|(name, _)| *name == first)?;
         (!text.is_empty()).then_some(text)

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::record::Record;
 use crate::record::json;
+use crate::record::keys::KeyFilter;
 use crate::record::level::{Level, LevelRules, Probe};
 use crate::record::msgpack::{Reader, Value};
 use crate::record::name::Found;
@@ -32,6 +33,8 @@ struct Plan {
 struct Root {
     key: Box<str>,
     slots: Vec<usize>,
+    /// Of the keys inside it that are wanted.
+    inside: KeyFilter,
 }
 
 /// A wanted field.
@@ -79,8 +82,9 @@ pub(super) struct Picker {
 impl Picker {
     /// Wants nothing yet.
     pub(super) fn new(levels: LevelRules) -> Self {
+        let probe = Probe::new(&levels);
         let plan = Plan { roots: Vec::new(), slots: Vec::new(), levels, log: None };
-        Self { plan, state: State::default() }
+        Self { plan, state: State { record_probe: probe, log_probe: probe, ..State::default() } }
     }
 
     /// Wants a field; the same path is picked once however many rules want it.
@@ -92,7 +96,11 @@ impl Picker {
         let root = self.want_root(path.split().0);
         self.plan.slots.push(Slot { path: path.clone(), root });
         self.state.slots.push(Picked::Missing);
-        self.plan.roots[root].slots.push(slot);
+        let wanted = &mut self.plan.roots[root];
+        wanted.slots.push(slot);
+        if let [first, ..] = path.split().1 {
+            wanted.inside.add(first.as_bytes());
+        }
         slot
     }
 
@@ -104,7 +112,7 @@ impl Picker {
     /// The index of a root.
     fn want_root(&mut self, key: &str) -> usize {
         self.plan.roots.iter().position(|root| *root.key == *key).unwrap_or_else(|| {
-            self.plan.roots.push(Root { key: key.into(), slots: Vec::new() });
+            self.plan.roots.push(Root { key: key.into(), slots: Vec::new(), inside: KeyFilter::default() });
             self.state.roots.push((None, false));
             self.plan.roots.len() - 1
         })
@@ -149,7 +157,7 @@ impl Picker {
             Picked::InText(at) => text(&self.state.text, at),
             Picked::Missing => {
                 let absent = self.state.roots[root].0.is_none();
-                let metadata = absent.then(|| self.plan.slots[slot].path.from_metadata(record)).flatten();
+                let metadata = absent.then(|| self.plan.slots[slot].path.in_metadata(record)).flatten();
                 metadata.map(|text| Found::Str(text.as_bytes().into()))
             }
         }
@@ -185,7 +193,7 @@ impl Picker {
         }
         state.walked = true;
         state.roots.fill((None, false));
-        state.record_probe = Probe::default();
+        state.record_probe.clear();
         for (key, value) in path::top_level(map) {
             if let Some(root) = plan.roots.iter().position(|root| root.key.as_bytes() == key) {
                 state.roots[root].0 = offset(map, value);
@@ -205,7 +213,7 @@ impl Picker {
         let slots = plan.roots[root].slots.as_slice();
         let tells_level = plan.log == Some(root);
         if tells_level {
-            state.log_probe = Probe::default();
+            state.log_probe.clear();
             state.log_text = None;
         }
         for slot in slots {
@@ -222,7 +230,8 @@ impl Picker {
         }
         match value {
             Value::Str(text) | Value::Bin(text) if inside => {
-                if !fill_from_json(plan, state, root, text, map) {
+                let is_json = fill_from_json(plan, state, root, text, map);
+                if !is_json {
                     state.log_text = offset(map, text).map(|at| at..at + text.len()).filter(|_| tells_level);
                 }
             }
@@ -245,9 +254,10 @@ impl Picker {
 
 /// Fills what lies in a text if it is a JSON object: one pass, which also finds out whether it is one.
 fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], map: &'a [u8]) -> bool {
-    let slots = plan.roots[root].slots.as_slice();
+    let Root { slots, inside, .. } = &plan.roots[root];
     let is_json = json::scan_members(text, |member| {
-        for slot in slots {
+        let wanted = member.key_escaped || inside.may_have(member.key);
+        for slot in slots.iter().filter(|_| wanted) {
             if let [first, rest @ ..] = plan.slots[*slot].path.split().1
                 && member.key_is(first.as_bytes())
             {
@@ -264,7 +274,7 @@ fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8
             state.slots[*slot] = Picked::Missing;
         }
         if plan.log == Some(root) {
-            state.log_probe = Probe::default();
+            state.log_probe.clear();
         }
     }
     is_json

@@ -49,6 +49,8 @@ pub struct LaneState {
     pub ready_blocks: usize,
     /// Their records.
     pub ready_records: u64,
+    /// How many more wait for their bytes, or behind one that does.
+    pub unready_blocks: usize,
     /// When the first record of the oldest block was routed.
     pub opened: Moment,
     /// When the first record of the first ready block that a sender waits for was routed.
@@ -390,6 +392,7 @@ impl Lane {
             partition: Arc::clone(partition),
             ready_bytes: self.ready_bytes,
             ready_blocks: self.ready,
+            unready_blocks: self.slots.len() - self.ready,
             ready_records: self.ready_records,
             opened: self.slots.front()?.meta.opened,
             awaited_since: self.awaited.front().map(|(_, opened)| *opened),

@@ -50,7 +50,6 @@ pub(in crate::config) fn sinks(
 ) -> Vec<SinkPlan> {
     // Even shares: which sink will need more is known only when it is down.
     let bound = memory.queues / sinks.len().max(1) as u64;
-    same_objects(check, sinks);
     let plans = sinks.iter().map(|(name, kind)| {
         check.name(&[Key("sinks"), Key(name)], name);
         match kind {
@@ -69,24 +68,6 @@ pub(in crate::config) fn sinks(
         SinkPlan { name: name.clone(), kind: kind.clone(), queue: QueueConfig { bound, when_full: kind.when_full() } }
     });
     plans.collect()
-}
-
-/// Keys are unique within a sink: two that write to one place would overwrite each other's objects.
-fn same_objects(check: &mut Check<'_>, sinks: &[(String, SinkKind)]) {
-    let place = |kind: &SinkKind| match kind {
-        SinkKind::S3(config) => Some((config.bucket.clone(), config.endpoint.clone(), config.prefix.clone())),
-        SinkKind::File(config) => Some((config.path.display().to_string(), None, config.prefix.clone())),
-        SinkKind::CloudWatchLogs(_) | SinkKind::Stdout(_) => None,
-    };
-    for (index, (name, kind)) in sinks.iter().enumerate() {
-        let same = |(_, other): &&(String, SinkKind)| {
-            other.type_name() == kind.type_name() && place(kind).is_some() && place(other) == place(kind)
-        };
-        if let Some((other, _)) = sinks.iter().take(index).find(same) {
-            let message = format!("writes to the same place as `{other}`; give one of them another prefix");
-            check.problem(&at(name, &["prefix"]), message);
-        }
-    }
 }
 
 fn at<'a>(name: &'a str, keys: &[&'a str]) -> Vec<Step<'a>> {

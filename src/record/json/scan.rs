@@ -117,12 +117,12 @@ impl<'a> Scan<'a> {
             }
             _ => return None,
         }
-        let key = self.key()?;
+        let (key, key_escaped) = self.key()?;
         self.space();
         let start = self.pos;
         self.value(depth)?;
         self.at = At::Next;
-        Some(Member { key, value: Raw::new(self.text.get(start..self.pos)?) })
+        Some(Member { key, key_escaped, value: Raw::new(self.text.get(start..self.pos)?) })
     }
 
     /// Nothing but white space is left.
@@ -212,20 +212,22 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A key and its colon; returns what stands between the quotes.
-    fn key(&mut self) -> Option<&'a [u8]> {
+    /// A key and its colon; returns what stands between the quotes, and whether it has escapes.
+    #[inline]
+    fn key(&mut self) -> Option<(&'a [u8], bool)> {
         self.expect(b'"')?;
         let start = self.pos;
-        self.string()?;
+        let escaped = self.string()?;
         let key = self.text.get(start..self.pos - 1)?;
         self.space();
         self.expect(b':')?;
-        Some(key)
+        Some((key, escaped))
     }
 
-    /// The rest of a string, behind its opening quote.
+    /// The rest of a string, behind its opening quote; returns whether it has escapes.
     #[inline]
-    fn string(&mut self) -> Option<()> {
+    fn string(&mut self) -> Option<bool> {
+        let mut escaped = false;
         loop {
             let rest = self.text.get(self.pos..)?;
             self.pos += match rest.first_chunk() {
@@ -241,10 +243,11 @@ impl<'a> Scan<'a> {
             let special = self.peek()?;
             self.pos += 1;
             match special {
-                b'"' => return Some(()),
+                b'"' => return Some(escaped),
                 b'\\' => self.pos += escape(self.text.get(self.pos..)?)?.1,
                 _ => return None,
             }
+            escaped = true;
         }
     }
 

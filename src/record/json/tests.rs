@@ -96,7 +96,7 @@ fn nesting_is_bounded_and_empty_ones_count() {
     let nested = |n: usize| format!("{}{{}}{}", "{\"a\":".repeat(n - 1), "}".repeat(n - 1));
     assert!(validate(nested(MAX_DEPTH).as_bytes()));
     assert!(!validate(nested(MAX_DEPTH + 1).as_bytes()));
-    assert!(!find(nested(MAX_DEPTH + 1).as_bytes(), b"a").is_some());
+    assert_eq!(find(nested(MAX_DEPTH + 1).as_bytes(), b"a"), None);
     let lists = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
     assert!(validate(lists(MAX_DEPTH - 1).as_bytes()));
     assert!(!validate(lists(MAX_DEPTH).as_bytes()));

@@ -27,6 +27,8 @@ pub struct Raw<'a>(&'a [u8]);
 pub struct Member<'a> {
     /// What stands between the quotes of the key, escapes included.
     pub key: &'a [u8],
+    /// Whether the key has escapes.
+    pub key_escaped: bool,
     /// The value.
     pub value: Raw<'a>,
 }
@@ -35,12 +37,7 @@ impl Member<'_> {
     /// Whether the key, unescaped, is `want`.
     #[inline]
     pub fn key_is(&self, want: &[u8]) -> bool {
-        // An escape is always longer than what it stands for.
-        match self.key.len().cmp(&want.len()) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => self.key == want && !has_escapes(self.key),
-            std::cmp::Ordering::Greater => has_escapes(self.key) && *unescape(self.key) == *want,
-        }
+        if self.key_escaped { *unescape(self.key) == *want } else { self.key == want }
     }
 }
 

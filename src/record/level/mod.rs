@@ -109,7 +109,7 @@ impl LevelRules {
 
     /// The record's level and where it came from.
     pub fn find(&self, record: &Record<'_>) -> Option<(Level, LevelOrigin)> {
-        let mut probe = Probe::default();
+        let mut probe = Probe::new(self);
         let mut log = None;
         for (key, value) in path::top_level(record.map) {
             if key == b"log" {
@@ -122,10 +122,11 @@ impl LevelRules {
 
     /// The level that the value of `log`, which begins at `bytes`, tells by itself.
     pub(crate) fn find_in_log(&self, bytes: &[u8]) -> Option<(Level, LevelOrigin)> {
-        let mut probe = Probe::default();
+        let mut probe = Probe::new(self);
         match Reader::new(bytes).read().ok()? {
             Value::Str(text) | Value::Bin(text) => {
-                if !json::scan_members(text, |member| probe.json(self, member)) {
+                let is_json = json::scan_members(text, |member| probe.json(self, member));
+                if !is_json {
                     return self.find_in_text(text);
                 }
             }

@@ -2,15 +2,35 @@
 
 use super::{Level, LevelKey, LevelRules, value};
 use crate::record::json::Member;
+use crate::record::keys::KeyFilter;
 use crate::record::path;
 
 /// The best level among the members shown so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probe {
+    /// Of the keys that may tell a level.
+    filter: KeyFilter,
     best: Option<(Level, LevelKey)>,
 }
 
+/// The object `log` in which `level` counts too.
+const LOG: &[u8] = b"log";
+
 impl Probe {
+    /// Has seen nothing yet.
+    pub(crate) fn new(rules: &LevelRules) -> Self {
+        let mut filter = KeyFilter::default();
+        rules.fields.iter().for_each(|field| filter.add(field.as_bytes()));
+        FIXED.iter().for_each(|(key, _)| filter.add(key));
+        filter.add(LOG);
+        Self { filter, best: None }
+    }
+
+    /// Forgets what it has seen.
+    pub(crate) fn clear(&mut self) {
+        self.best = None;
+    }
+
     /// What has been found.
     pub(crate) fn best(self) -> Option<(Level, LevelKey)> {
         self.best
@@ -19,10 +39,13 @@ impl Probe {
     /// Looks at a member of a msgpack map; `bytes` begin with its value.
     #[inline]
     pub(crate) fn msgpack(&mut self, rules: &LevelRules, key: &[u8], bytes: &[u8]) {
+        if !self.filter.may_have(key) {
+            return;
+        }
         if let Some(key) = rules.key(key) {
             let level = path::resolve_in(bytes, &[]).and_then(|found| value::level(key, &found));
             self.offer(level, key);
-        } else if key == b"log" {
+        } else if key == LOG {
             self.log(path::map_member(bytes, b"level").and_then(|found| value::level(LevelKey::LogLevel, &found)));
         }
     }
@@ -31,9 +54,12 @@ impl Probe {
     #[inline]
     pub(crate) fn json(&mut self, rules: &LevelRules, member: Member<'_>) {
         // A key with escapes is one of nobody's: no logger escapes letters.
+        if !self.filter.may_have(member.key) {
+            return;
+        }
         if let Some(key) = rules.key(member.key) {
             self.offer(value::level(key, &member.value.found()), key);
-        } else if member.key == b"log" {
+        } else if member.key == LOG {
             self.log(member.value.get(b"level").and_then(|raw| value::level(LevelKey::LogLevel, &raw.found())));
         }
     }
@@ -52,20 +78,20 @@ impl Probe {
     }
 }
 
+/// Keys that may tell a level beside those of the rules, in their order and as they are written here.
+const FIXED: [(&[u8], LevelKey); 4] = [
+    (b"severity_number", LevelKey::SeverityNumber),
+    (b"PRIORITY", LevelKey::Priority),
+    (b"syslog_severity", LevelKey::SyslogSeverity),
+    (b"log.level", LevelKey::LogLevel),
+];
+
 impl LevelRules {
-    /// Which of the keys that may tell a level this is. Lengths differ for almost every other key.
-    #[inline]
+    /// Which of the keys that may tell a level this is.
     fn key(&self, key: &[u8]) -> Option<LevelKey> {
-        let field = self.fields.iter().position(|field| field.as_bytes().eq_ignore_ascii_case(key));
-        match field {
+        match self.fields.iter().position(|field| field.as_bytes().eq_ignore_ascii_case(key)) {
             Some(n) => Some(LevelKey::Field(u16::try_from(n).unwrap_or(u16::MAX))),
-            None => match key {
-                b"severity_number" => Some(LevelKey::SeverityNumber),
-                b"PRIORITY" => Some(LevelKey::Priority),
-                b"syslog_severity" => Some(LevelKey::SyslogSeverity),
-                b"log.level" => Some(LevelKey::LogLevel),
-                _ => None,
-            },
+            None => FIXED.iter().find(|(fixed, _)| *fixed == key).map(|(_, key)| *key),
         }
     }
 }

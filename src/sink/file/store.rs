@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::staging::Staging;
@@ -25,9 +26,11 @@ pub struct FileStore {
 struct Inner {
     root: PathBuf,
     writer: String,
+    /// One at a time: a disk that hangs keeps one of the blocking threads, not all; the others compress for all sinks.
+    turn: Arc<Semaphore>,
     /// Opened by the first attempt that can.
     staging: Mutex<Option<Arc<Staging>>>,
-    /// Tells the attempts apart: one that timed out may still be writing.
+    /// Tells the attempts apart: one that was dropped may still be writing.
     next: AtomicU64,
 }
 
@@ -46,7 +49,8 @@ impl FileStore {
     /// A store below `root`, which is created with the first object.
     pub fn new(root: PathBuf, writer: &str, sink: usize, metrics: SinkMetrics) -> Self {
         let writer = format!("{writer}-{sink}");
-        let inner = Inner { root, writer, staging: Mutex::default(), next: AtomicU64::new(0) };
+        let turn = Arc::new(Semaphore::new(1));
+        let inner = Inner { root, writer, turn, staging: Mutex::default(), next: AtomicU64::new(0) };
         Self { inner: Arc::new(inner), metrics }
     }
 
@@ -82,9 +86,15 @@ impl FileStore {
         bytes: u64,
         work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
     ) -> Attempt<T> {
-        let began = Instant::now();
         let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await.map_err(io::Error::other).flatten();
+        let turn = Arc::clone(&inner.turn).acquire_owned().await;
+        let began = Instant::now();
+        let work = move || {
+            // Held to the end of the work, which goes on when the attempt is dropped.
+            let _turn = turn;
+            work(&inner)
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
         let result = if done.is_ok() { "ok" } else { "error" };
         self.metrics.request(api, result, began.elapsed(), bytes);
         match done {

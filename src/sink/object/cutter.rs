@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{Limits, MAX_PARTS};
 use crate::encode::{Moment, Partition};
 
+/// In a drain, an object waits so long for its last blocks to be compressed: milliseconds, unless that failed.
+const LAST_BLOCKS: Duration = Duration::from_secs(1);
+
 /// What closed an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClosedBy {
@@ -44,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) awaited: Option<Moment>,
     /// Bytes that wait in the queue, ready to be taken.
     pub(super) ready: u64,
+    /// Whether more of it is being compressed.
+    pub(super) unready: bool,
     /// Bytes that were taken and stay in memory until the next part goes out.
     pub(super) pending: u64,
     /// Bytes that are out of memory, in confirmed parts.
@@ -74,7 +79,8 @@ pub(super) struct Cutter {
 
 impl Cutter {
     /// What to do with an object now. A backlog goes out part by part, whatever the reason; only the last is a close.
-    pub(super) fn verdict(&self, object: &Candidate, now: Moment, draining: bool) -> Verdict {
+    /// `draining` is since when the process drains.
+    pub(super) fn verdict(&self, object: &Candidate, now: Moment, draining: Option<Moment>) -> Verdict {
         match self.reason(object, now, draining) {
             Ok(reason) => self.close(object, reason),
             Err(_) if self.takes(object) > self.limits.part => Verdict::Part(self.limits.part),
@@ -92,12 +98,13 @@ impl Cutter {
     }
 
     /// Why it is closed now, or when it will be.
-    fn reason(&self, object: &Candidate, now: Moment, draining: bool) -> Result<ClosedBy, Moment> {
+    fn reason(&self, object: &Candidate, now: Moment, draining: Option<Moment>) -> Result<ClosedBy, Moment> {
         if object.pending + object.sent + object.ready >= self.size || object.parts + 1 >= MAX_PARTS {
             return Ok(ClosedBy::Size);
         }
-        if draining {
-            return Ok(ClosedBy::Drain);
+        if let Some(since) = draining {
+            let until = since.saturating_add(LAST_BLOCKS);
+            return if object.unready && now < until { Err(until) } else { Ok(ClosedBy::Drain) };
         }
         let aged = object.opened.saturating_add(self.age);
         let acked = object.awaited.map_or(Moment::MAX, |since| since.saturating_add(self.ack_wait));
@@ -133,12 +140,12 @@ mod tests {
     fn object(ready: u64, sent: u64) -> Candidate {
         let partition = Arc::new(Partition::Whole);
         let opened = Duration::from_secs(100);
-        Candidate { partition, opened, awaited: None, ready, pending: 0, sent, parts: 0 }
+        Candidate { partition, opened, awaited: None, ready, unready: false, pending: 0, sent, parts: 0 }
     }
 
     #[test]
     fn an_object_waits_for_its_age() {
-        let at = |secs| CUTTER.verdict(&object(MIB, 0), Duration::from_secs(secs), false);
+        let at = |secs| CUTTER.verdict(&object(MIB, 0), Duration::from_secs(secs), None);
         assert_eq!(at(101), Verdict::Wait(Duration::from_secs(400)));
         assert_eq!(at(400), Verdict::Close(MIB, ClosedBy::Age));
     }
@@ -146,7 +153,7 @@ mod tests {
     #[test]
     fn an_object_that_a_sender_waits_for_is_closed_sooner() {
         let awaited = Candidate { awaited: Some(Duration::from_secs(200)), ..object(MIB, 0) };
-        let at = |secs| CUTTER.verdict(&awaited, Duration::from_secs(secs), false);
+        let at = |secs| CUTTER.verdict(&awaited, Duration::from_secs(secs), None);
         assert_eq!(at(205), Verdict::Wait(Duration::from_secs(210)));
         assert_eq!(at(210), Verdict::Close(MIB, ClosedBy::Ack));
     }
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn parts_go_out_as_they_fill_and_the_last_one_closes() {
         let now = Duration::from_secs(101);
-        let verdict = |ready, sent| CUTTER.verdict(&object(ready, sent), now, false);
+        let verdict = |ready, sent| CUTTER.verdict(&object(ready, sent), now, None);
         assert_eq!(verdict(8 * MIB, 0), Verdict::Wait(Duration::from_secs(400)), "one request, so far");
         assert_eq!(verdict(8 * MIB + 1, 0), Verdict::Part(PART));
         assert_eq!(verdict(80 * MIB, 16 * MIB), Verdict::Part(PART));
@@ -165,15 +172,20 @@ mod tests {
     #[test]
     fn a_drain_closes_everything_a_backlog_part_by_part() {
         let now = Duration::from_secs(101);
-        assert_eq!(CUTTER.verdict(&object(5, 0), now, true), Verdict::Close(5, ClosedBy::Drain));
-        assert_eq!(CUTTER.verdict(&object(20 * MIB, 0), now, true), Verdict::Part(PART));
+        let drain = |object: &Candidate, now| CUTTER.verdict(object, now, Some(Duration::from_secs(101)));
+        assert_eq!(drain(&object(5, 0), now), Verdict::Close(5, ClosedBy::Drain));
+        assert_eq!(drain(&object(20 * MIB, 0), now), Verdict::Part(PART));
+        let compressing = Candidate { unready: true, ..object(5, 0) };
+        let later = Duration::from_secs(102);
+        assert_eq!(drain(&compressing, now), Verdict::Wait(later));
+        assert_eq!(drain(&compressing, later), Verdict::Close(5, ClosedBy::Drain));
     }
 
     #[test]
     fn an_object_of_the_most_parts_is_closed() {
         let verdict = |ready| {
             let long = Candidate { parts: MAX_PARTS - 1, ..object(ready, 0) };
-            CUTTER.verdict(&long, Duration::from_secs(101), false)
+            CUTTER.verdict(&long, Duration::from_secs(101), None)
         };
         assert_eq!(verdict(1), Verdict::Close(1, ClosedBy::Size));
         assert_eq!(verdict(20 * MIB), Verdict::Close(PART, ClosedBy::Size));

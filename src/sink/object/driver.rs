@@ -48,7 +48,7 @@ pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects
     let mut driver = Driver::new(context, objects, store, limits);
     loop {
         let due = driver.step(clock.now());
-        if driver.draining && driver.is_idle() && queue.is_empty() {
+        if driver.draining.is_some() && driver.is_idle() && queue.is_empty() {
             return;
         }
         tokio::select! {
@@ -56,9 +56,12 @@ pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects
             () = queue.changed() => {}
             () = tokio::time::sleep_until(clock.instant(due.unwrap_or_default())), if due.is_some() => {}
             // Whoever would say so is gone: then there is nothing to wait for either.
-            changed = phase.changed(), if !driver.draining => driver.draining |= changed.is_err(),
+            changed = phase.changed(), if driver.draining.is_none() => {
+                if changed.is_err() || driver.context.is_draining() {
+                    driver.draining = Some(clock.now());
+                }
+            }
         }
-        driver.draining |= driver.context.is_draining();
     }
 }
 
@@ -70,7 +73,8 @@ struct Driver<S: ObjectStore> {
     shared: Arc<Shared<S>>,
     cutter: Cutter,
     namer: Namer,
-    draining: bool,
+    /// Since when the process drains.
+    draining: Option<Moment>,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -86,7 +90,7 @@ impl<S: ObjectStore> Driver<S> {
         Self {
             cutter: Cutter { size, age, ack_wait: context.ack_wait, limits },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
-            draining: context.is_draining(),
+            draining: context.is_draining().then(|| context.clock.now()),
             shared: Arc::new(Shared { retry, store, objects, limits, metrics: context.metrics.clone() }),
             growing: HashMap::new(),
             busy: HashMap::new(),
@@ -145,6 +149,7 @@ impl<S: ObjectStore> Driver<S> {
                 opened: lane.opened,
                 awaited: lane.awaited_since,
                 ready: lane.ready_bytes,
+                unready: lane.unready_blocks > 0,
                 pending: 0,
                 sent: 0,
                 parts: 0,
@@ -160,6 +165,7 @@ impl<S: ObjectStore> Driver<S> {
                 partition: Arc::clone(partition),
                 opened: upload.opened,
                 awaited: upload.awaited.into_iter().chain(lane.as_ref().and_then(|lane| lane.awaited)).min(),
+                unready: lane.as_ref().is_some_and(|lane| lane.unready),
                 ready: lane.map_or(0, |lane| lane.ready),
                 pending: upload.pending(),
                 sent: upload.sent,

@@ -339,6 +339,21 @@ async fn a_drain_closes_all_and_waits_for_blocks_that_are_still_compressed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_gives_the_last_blocks_of_an_object_a_moment_to_be_compressed() {
+    let mut bench = Bench::start(Setting::default());
+    bench.push("a/", 10);
+    let partition = Arc::new(Partition::Prefix("a/".into()));
+    let (count, opened, tickets) = (Count::default(), bench.clock.now(), Tickets::none());
+    let meta = BlockMeta { partition: Arc::clone(&partition), count, plain_len: 10, times: (0, 0), opened, tickets };
+    let place = bench.queue.reserve(meta).expect("room");
+    bench.phase.send_replace(Phase::Draining);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bench.queue.fill(&partition, place, Bytes::from_static(b"late\n"));
+    bench.drain().await;
+    assert_eq!(bench.sizes(), [15], "one object, not two");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_object_goes_out_in_parts_as_they_fill_and_lets_go_of_their_bytes() {
     let mut bench = Bench::start(Setting { size: 350, limits: SMALL, ..Setting::default() });
     for _ in 0..6 {
