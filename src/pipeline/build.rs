@@ -203,6 +203,7 @@ fn worker(
         source: at,
         name: source.name.as_str().into(),
         joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
+        metrics: metrics.clone(),
         router,
         outlets: outlets.collect(),
         open_limit: open_limit(plan),
