@@ -22,7 +22,11 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
-    let drained = runtime()?.block_on(serve(plan))?;
+    let runtime = runtime()?;
+    let drained = runtime.block_on(serve(plan));
+    // Without waiting for blocking threads: one may hang for ever in a write to a pipe that nobody reads.
+    runtime.shutdown_background();
+    let drained = drained?;
     Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
