@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::outlet::{Outlet, OutletConfig};
+use super::outlet::{Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::clock::Clock;
 use crate::encode::ndjson::NdjsonEncoder;
@@ -56,7 +56,14 @@ impl Rig {
                 let template = Template::parse("{service}/").expect("a valid template");
                 let partitioner = Partitioner::prefix(template, LevelRules::default());
                 let encoder = Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest));
-                Outlet::new(config, Arc::clone(queue), SinkMetrics::detached("test"), partitioner, encoder)
+                Outlet::new(
+                    config,
+                    Arc::clone(queue),
+                    SinkMetrics::detached("test"),
+                    partitioner,
+                    encoder,
+                    Pool::default(),
+                )
             });
             let outlets = outlets.collect();
             let parts =
@@ -193,6 +200,20 @@ async fn a_route_without_sinks_drops_and_counts() {
     assert_eq!(books.sources[0].dropped["not_a_map"].bytes, 7);
     assert_eq!((books.routes[0].matched.records, books.routes[1].matched.records), (1, 1));
     rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_waits_holds_no_more_than_what_the_queue_counts() {
+    let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::None);
+    rig.intakes[0].take(batch(&[of("quiet", "line")], Tickets::none()));
+    rig.intakes[0].finish();
+    let queue = &rig.queues[0];
+    let counted = queue.fill_level().0 as usize;
+    let lease = queue.take(&queue.lanes()[0].partition, u64::MAX).expect("it is ready");
+    let block = lease.blocks()[0].clone();
+    lease.delivered();
+    let data = block.data.try_into_mut().expect("nobody else holds it");
+    assert_eq!((data.len(), data.capacity()), (counted, counted));
 }
 
 proptest! {
