@@ -1,6 +1,8 @@
 //! Once warm, a record's way from the socket to compressed bytes allocates nothing of its own: at most 0.01
 //! allocations a record (blocks, batches and objects), counted over the whole process.
 
+#![allow(clippy::disallowed_methods, reason = "a sender outside the runtime, in real time")]
+
 use std::alloc::System;
 use std::io::Write;
 use std::os::unix::net::UnixStream;

@@ -1,5 +1,6 @@
 //! From the plan to the parts of a pipeline: sockets bound, queues, workers and sinks made, nothing running yet.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig};
+use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -44,6 +45,14 @@ pub enum BuildError {
         name: String,
         /// What the system said.
         error: anyhow::Error,
+    },
+    /// A sink that this build lacks.
+    #[error(
+        "sink {name}: this build of logweir has no AWS sinks; build it with the feature `aws`, which is on by default"
+    )]
+    NoAws {
+        /// The sink.
+        name: String,
     },
     /// The admin address cannot be bound.
     #[error("admin: cannot listen on {address}: {error}; choose another with `admin: {{listen: …}}`")]
@@ -85,6 +94,9 @@ impl BuiltSource {
 impl Pipeline {
     /// Binds the sockets and makes everything that runs behind them.
     pub async fn build(plan: Plan) -> Result<Self, BuildError> {
+        if let Some(sink) = plan.sinks.iter().find(|sink| lacks_aws(&sink.kind)) {
+            return Err(BuildError::NoAws { name: sink.name.clone() });
+        }
         let clock = Clock::start();
         let mut listeners = Vec::new();
         for source in &plan.sources {
@@ -109,16 +121,16 @@ impl Pipeline {
             plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
-        let mut sources = Vec::new();
+        let (mut sources, pool) = (Vec::new(), Pool::default());
         for (at, listeners) in listeners.into_iter().enumerate() {
-            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics);
+            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool);
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
             sources.push(BuiltSource { name, listeners, intake, stats });
         }
         let stats = sources.iter().map(|source| (Arc::clone(&source.name), Arc::clone(&source.stats)));
         metrics.register(ForwardCollector { sources: stats.collect() });
         let (phase, watched) = watch::channel(Phase::Running);
-        let writer: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let writer: Arc<str> = writer_id().into();
         let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
             name: sink.name.as_str().into(),
             queue: Arc::clone(queue),
@@ -158,6 +170,18 @@ impl Pipeline {
     }
 }
 
+/// Tells this process from all others: part of every object's key, so two that are alike would overwrite each other's
+/// objects. From the system's random numbers (the standard library keys its hashers with them); `fastrand` knows only
+/// the time since boot, which is much the same in every task that has just been started.
+fn writer_id() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// Whether a sink needs what was left out of this build.
+fn lacks_aws(kind: &SinkKind) -> bool {
+    cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
+}
+
 fn worker(
     plan: &Plan,
     at: usize,
@@ -165,6 +189,7 @@ fn worker(
     ledger: &Arc<Ledger>,
     clock: Clock,
     metrics: &Metrics,
+    pool: &Pool,
 ) -> SourceIntake {
     let source = &plan.sources[at];
     let SourceKind::Forward(forward) = &source.kind;
@@ -172,12 +197,13 @@ fn worker(
     let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
         let (partitioner, encoder) = names_and_encoder(plan, sink);
         let config = outlet_config(plan, sink);
-        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder)
+        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, Arc::clone(pool))
     });
     let parts = WorkerParts {
         source: at,
         name: source.name.as_str().into(),
         joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
+        metrics: metrics.clone(),
         router,
         outlets: outlets.collect(),
         open_limit: open_limit(plan),

@@ -61,7 +61,7 @@ class Put:
 class Seen:
     requests: Counter = field(default_factory=Counter)
     puts: list = field(default_factory=list)
-    bodies: dict = field(default_factory=dict)
+    creates: list = field(default_factory=list)
     headers: list = field(default_factory=list)
 
 
@@ -136,6 +136,9 @@ class Checker:
             raise Refused("InvalidParameterException", f"log stream name {stream!r}")
         if api == "PutRetentionPolicy" and call.get("retentionInDays") not in RETENTION:
             raise Refused("InvalidParameterException", f"retention of {call.get('retentionInDays')} days")
+        if api == "CreateLogGroup":
+            with self.lock:
+                self.seen.creates.append(call)
         if api == "PutLogEvents":
             self._check_put(call)
             with self.lock:
