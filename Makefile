@@ -1,5 +1,5 @@
-# What a developer and CI run. `make test` is all that a fresh clone needs; it wants Rust, a C compiler, Python 3 with
-# venv, and Node with npm. Everything that is made lies in the target directory of cargo.
+# What a developer and CI run. `make test` is all that a fresh clone needs; it wants Rust, a C compiler and Python 3
+# with venv. Everything that is made lies in the target directory of cargo.
 
 SHELL      := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -41,7 +41,8 @@ configs: build ## the example configs through `check` and their own `tests:`
 
 test: build $(VENV)/.done $(E2E)/node/.done ## all tests but the Docker ones
 	cargo test --locked
-	LOGWEIR_BINARY=$(BINARY) NODE_PATH=$(E2E)/node/node_modules $(PYTEST) tests/e2e
+	LOGWEIR_BINARY=$(BINARY) PATH=$(VENV)/bin:$$PATH NODE_PATH=$(E2E)/node/node_modules \
+	  $(PYTEST) tests/e2e
 
 e2e: static $(VENV)/.done ## a real Docker daemon with the fluentd log driver, the binary on the host and as image (root)
 	LOGWEIR_BINARY=$(IMAGE_BIN) $(PYTEST) tests/docker
@@ -97,9 +98,10 @@ $(VENV)/.done: tests/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
 	touch $@
 
-$(E2E)/node/.done: tests/e2e/package.json
+# npm comes with the venv: a machine with Rust and Python is enough.
+$(E2E)/node/.done: tests/e2e/package.json $(VENV)/.done
 	rm -rf $(E2E)/node
 	mkdir -p $(E2E)/node
 	cp tests/e2e/package.json $(E2E)/node/
-	cd $(E2E)/node && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	cd $(E2E)/node && PATH=$(VENV)/bin:$$PATH npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	touch $@

@@ -1,7 +1,7 @@
 //! Once warm, a record's way from the socket to compressed bytes allocates nothing of its own: at most 0.01
 //! allocations a record (blocks, batches and objects), counted over the whole process.
 
-#![allow(clippy::disallowed_methods, reason = "it drives the whole pipeline, on the real clock")]
+#![allow(clippy::disallowed_methods, reason = "a sender outside the runtime, in real time")]
 
 use std::alloc::System;
 use std::io::Write;

@@ -1,7 +1,9 @@
 //! The binary as a user meets it: exit codes, what goes to which output, where the config comes from.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 const LOCAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/local.yaml");
 
@@ -101,4 +103,50 @@ fn the_schema_is_json() {
     let run = run(&["schema"], &[], "");
     let schema: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+}
+
+/// Tries until it gives something, for half a minute.
+fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    (0..600).find_map(|_| {
+        let found = attempt();
+        if found.is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        found
+    })
+}
+
+#[test]
+fn a_reader_of_standard_output_that_stands_still_does_not_keep_the_process_alive() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("fluent.sock");
+    let yaml = format!(
+        "sources: {{forward: {{listen: [\"unix://{}\"]}}}}\nroutes: [{{name: all, to: [out]}}]\n\
+         sinks: {{out: {{type: stdout}}}}\nadmin: false\ndrain: {{timeout: 1s, quiet: 100ms}}\n",
+        socket.display()
+    );
+    let mut child = Command::new(env!("CARGO_BIN_EXE_logweir"))
+        .arg("run")
+        .env_clear()
+        .env("LOGWEIR_CONFIG_YAML", yaml)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut peer = eventually(|| UnixStream::connect(&socket).ok()).expect("it listens");
+    // `["t", 1, {"log": "xx…"}]`, many times what a pipe holds.
+    let frame = [&[0x93, 0xa1, b't', 0x01, 0x81, 0xa3][..], b"log", &[0xda, 0x04, 0x00], &[b'x'; 0x400]].concat();
+    peer.write_all(&frame.repeat(1_000)).expect("it reads");
+    drop(peer);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it lives");
+    let ended = eventually(|| child.try_wait().expect("our child"));
+    if ended.is_none() {
+        child.kill().expect("it lives");
+    }
+    let Output { stderr, .. } = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8_lossy(&stderr);
+    assert_eq!(ended.expect("it ends within its drain").code(), Some(1), "{log}");
+    assert!(log.contains("received 1000 = routed 1000") && log.contains("waiting 0"), "{log}");
 }

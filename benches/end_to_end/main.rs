@@ -4,7 +4,7 @@
 //! process alone), peak resident memory and, in a second run at a fixed rate, ack latency. Nothing is asserted: the
 //! machine may be shared. Sizes by environment: `LOGWEIR_BENCH_MB` (log text a scenario, default 1000).
 
-#![allow(clippy::disallowed_methods, reason = "it measures a process from outside, on the real clock")]
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time and has threads of its own")]
 
 mod load;
 mod router;

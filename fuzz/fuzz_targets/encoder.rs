@@ -3,10 +3,13 @@
 
 #![no_main]
 
+use std::collections::BTreeSet;
+
 use libfuzzer_sys::fuzz_target;
 use logweir::encode::entries::{EntryEncoder, MAX_MESSAGE, entries};
 use logweir::encode::ndjson::NdjsonEncoder;
 use logweir::encode::{LogJson, Message};
+use logweir::record::json::Object;
 use logweir::record::{Record, Tag};
 use serde_json::{Map, Value};
 
@@ -28,6 +31,10 @@ fn line(log_json: LogJson, record: &Record<'_>) {
     }
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
     assert_eq!(line.last(), Some(&b'\n'));
+    if let Some(object) = Object::parse(line) {
+        let mut keys = BTreeSet::new();
+        assert!(object.members().all(|member| keys.insert(member.key)), "equal keys");
+    }
     // serde_json has a bound of 128 levels; ours is 64 and as many again in embedded JSON. Digits beyond f64 are legal.
     match serde_json::from_slice::<Map<String, Value>>(line) {
         Ok(object) => {

@@ -1,6 +1,5 @@
 //! `run`: the router.
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -23,7 +22,11 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
-    let drained = runtime()?.block_on(serve(plan))?;
+    let runtime = runtime()?;
+    let drained = runtime.block_on(serve(plan));
+    // Without waiting for blocking threads: one may hang for ever in a write to a pipe that nobody reads.
+    runtime.shutdown_background();
+    let drained = drained?;
     Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -60,12 +63,10 @@ async fn serve(plan: Plan) -> Result<Drained> {
     }
 }
 
-fn either<'a>(term: &'a mut Signal, int: &'a mut Signal) -> impl Future<Output = ()> + 'a {
-    async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
+async fn either(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
 }
 

@@ -62,6 +62,9 @@ impl JsonSchema for Size {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
+/// Spans are added to moments of the clock, which have an end: no sum of a few such spans comes near it.
+const LONGEST_SPAN: Duration = Duration::from_secs(3650 * 24 * 3600);
+
 impl Span {
     /// So many seconds.
     pub const fn secs(n: u64) -> Self {
@@ -84,6 +87,9 @@ impl<'de> Deserialize<'de> for Span {
         }
         let span = humantime::parse_duration(&text)
             .map_err(|_| D::Error::custom(format!("`{text}` is no span of time; write for example 250ms, 5m or 1h")))?;
+        if span > LONGEST_SPAN {
+            return Err(D::Error::custom(format!("`{text}` is too long; a span of time may have at most 3650d")));
+        }
         Ok(Self(span))
     }
 }
@@ -139,7 +145,7 @@ mod tests {
         for (text, millis) in [("250ms", 250), ("5m", 300_000), ("1h 30m", 5_400_000), ("0", 0), ("0s", 0)] {
             assert_eq!(read::<Span>(text), Ok(Span(Duration::from_millis(millis))), "{text}");
         }
-        for text in ["", "5", "-1s", "soon"] {
+        for text in ["", "5", "-1s", "soon", "3651d", "500000000000years"] {
             assert!(read::<Span>(text).is_err(), "{text}");
         }
     }

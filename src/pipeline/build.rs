@@ -1,5 +1,6 @@
 //! From the plan to the parts of a pipeline: sockets bound, queues, workers and sinks made, nothing running yet.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -45,6 +46,14 @@ pub enum BuildError {
         /// What the system said.
         error: anyhow::Error,
     },
+    /// A sink that this build lacks.
+    #[error(
+        "sink {name}: this build of logweir has no AWS sinks; build it with the feature `aws`, which is on by default"
+    )]
+    NoAws {
+        /// The sink.
+        name: String,
+    },
     /// The admin address cannot be bound.
     #[error("admin: cannot listen on {address}: {error}; choose another with `admin: {{listen: …}}`")]
     Admin {
@@ -85,6 +94,9 @@ impl BuiltSource {
 impl Pipeline {
     /// Binds the sockets and makes everything that runs behind them.
     pub async fn build(plan: Plan) -> Result<Self, BuildError> {
+        if let Some(sink) = plan.sinks.iter().find(|sink| lacks_aws(&sink.kind)) {
+            return Err(BuildError::NoAws { name: sink.name.clone() });
+        }
         let clock = Clock::start();
         let mut listeners = Vec::new();
         for source in &plan.sources {
@@ -118,7 +130,7 @@ impl Pipeline {
         let stats = sources.iter().map(|source| (Arc::clone(&source.name), Arc::clone(&source.stats)));
         metrics.register(ForwardCollector { sources: stats.collect() });
         let (phase, watched) = watch::channel(Phase::Running);
-        let writer: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let writer: Arc<str> = writer_id().into();
         let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
             name: sink.name.as_str().into(),
             queue: Arc::clone(queue),
@@ -156,6 +168,18 @@ impl Pipeline {
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.ledger)
     }
+}
+
+/// Whether a sink needs what was left out of this build.
+fn lacks_aws(kind: &SinkKind) -> bool {
+    cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
+}
+
+/// Tells this process from all others: part of every object's key, so two that are alike would overwrite each other's
+/// objects. From the system's random numbers (the standard library keys its hashers with them); `fastrand` knows only
+/// the time since boot, which is much the same in every task that has just been started.
+fn writer_id() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 fn worker(

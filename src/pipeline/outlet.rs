@@ -224,9 +224,12 @@ impl Outlet {
             }
             let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());
             tokio::task::spawn_blocking(move || {
-                let data = compression.compress(&plain);
-                metrics.block(data.len() as u64);
-                queue.fill(&partition, sequence, data);
+                // A full queue may have dropped it: then the jobs behind, whose bytes count, must not wait for it.
+                if queue.awaits(&partition, sequence) {
+                    let data = compression.compress(&plain);
+                    metrics.block(data.len() as u64);
+                    queue.fill(&partition, sequence, data);
+                }
                 give_back(&pool, plain);
             });
         }

@@ -183,6 +183,13 @@ impl Queue {
         }
     }
 
+    /// Whether a reserved block still waits for its bytes; not when it was dropped meanwhile.
+    pub fn awaits(&self, partition: &Arc<Partition>, sequence: u64) -> bool {
+        let state = self.state();
+        let lane = state.lanes.get(partition);
+        lane.is_some_and(|lane| lane.slots.binary_search_by_key(&sequence, |slot| slot.sequence).is_ok())
+    }
+
     /// Takes the leading ready blocks of a partition: at least one if there is one, then as many as stay within
     /// `max_bytes`. Their records move from `queued` to `in_flight`.
     pub fn take(self: &Arc<Self>, partition: &Arc<Partition>, max_bytes: u64) -> Option<Lease> {
@@ -244,7 +251,7 @@ impl Queue {
 
     /// Comes back when the queue does not block. Cancel safe.
     pub async fn room(&self) {
-        loop {
+        while self.is_blocking() {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();

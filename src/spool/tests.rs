@@ -172,7 +172,9 @@ fn what_stands_behind_a_dropped_block_without_bytes_becomes_ready() {
     let (queue, a, b) = (queue(10, WhenFull::DropOldest), partition("a"), partition("b"));
     let unfilled = reserve(&queue, &a, 4, 0, Tickets::none()).expect("room");
     push(&queue, &a, "bbbb");
+    assert!(queue.awaits(&a, unfilled));
     push(&queue, &b, "cccc");
+    assert!(!queue.awaits(&a, unfilled), "nobody need compress it");
     assert_eq!(text(&queue.take(&a, u64::MAX).expect("the first is gone")), "bbbb");
     queue.fill(&a, unfilled, Bytes::from_static(b"late"));
     assert!(queue.take(&a, u64::MAX).is_none(), "bytes of a dropped block are let go");

@@ -25,7 +25,7 @@ async fn a_chunk_is_acked_with_its_own_bytes_once_it_was_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_is_acked_though_the_queues_are_full_then() {
     let source = Source::start(json!({}));
-    source.collector.set_room(false);
+    source.collector.fill_with(1);
     let mut client = source.connect();
     client.send(&asking("1", "a"));
     client.expect(&ack("a"));

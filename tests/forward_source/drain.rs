@@ -64,7 +64,7 @@ async fn a_peer_that_never_stops_is_left_at_the_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_waits_for_full_queues_and_gives_up_at_the_deadline() {
     let mut source = Source::start(json!({}));
-    source.collector.set_room(false);
+    source.collector.fill_with(1);
     let mut client = source.connect();
     client.send(&message("t", "1"));
     source.collector.wait_for(1).await;
@@ -75,6 +75,23 @@ async fn a_drain_waits_for_full_queues_and_gives_up_at_the_deadline() {
     source.collector.set_room(true);
     timeout(PATIENCE, source.control.reading_over()).await.expect("it gets quiet");
     assert_eq!(source.collector.logs(), ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_and_found_no_room_is_handed_over_at_the_deadline() {
+    let mut source = Source::start(json!({}));
+    source.collector.fill_with(1);
+    let mut client = source.connect();
+    client.send(&message("t", "1"));
+    source.collector.wait_for(1).await;
+    // Read only now, since the next read waits for room too.
+    let mut other = source.connect();
+    other.send(&[message("t", "2"), message("u", "3"), asking("4", "a")].concat());
+    eventually(|| source.stats.wire_bytes.get() > 3 * message("t", "1").len() as u64).await;
+    source.control.drain(QUIET, Instant::now() + 2 * QUIET);
+    timeout(PATIENCE, source.control.reading_over()).await.expect("the deadline comes");
+    assert_eq!(source.collector.logs(), ["1", "2", "3"], "the sender of the last one gets no ack and repeats it");
+    assert_eq!(source.stats.frames.get(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,8 @@ struct Inner {
     /// Tickets of batches, while `hold` says so.
     tickets: Mutex<Vec<Tickets>>,
     hold: Mutex<bool>,
+    /// Records that fill the queues.
+    bound: Mutex<Option<usize>>,
 }
 
 /// An intake that keeps everything.
@@ -58,6 +60,11 @@ impl Collector {
 
     pub(crate) fn refused(&self) -> BTreeMap<&'static str, (u64, u64)> {
         self.inner.refused.lock().expect("no panic under it").clone()
+    }
+
+    /// The queues are full as soon as so many records were taken.
+    pub(crate) fn fill_with(&self, records: usize) {
+        *self.inner.bound.lock().expect("no panic under it") = Some(records);
     }
 
     /// Opens or closes the queues.
@@ -90,6 +97,10 @@ impl Intake for Collector {
             time: span.time,
             map: batch.map(span).to_vec(),
         }));
+        let mut bound = self.inner.bound.lock().expect("no panic under it");
+        if bound.take_if(|bound| taken.len() >= *bound).is_some() {
+            self.room.send_replace(false);
+        }
         *self.inner.batches.lock().expect("no panic under it") += 1;
         if *self.inner.hold.lock().expect("no panic under it") {
             self.inner.tickets.lock().expect("no panic under it").push(batch.tickets);

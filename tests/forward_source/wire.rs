@@ -96,18 +96,20 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn full_queues_stop_the_reading_and_close_nothing() {
     let source = Source::start(json!({}));
-    source.collector.set_room(false);
+    source.collector.fill_with(1);
     let mut client = source.connect();
     client.send(&message("t", "1"));
     source.collector.wait_for(1).await;
     client.send(&message("t", "2"));
     client.expect_quiet();
-    let other = source.connect();
+    let mut other = source.connect();
+    other.send(&message("t", "another"));
+    other.expect_quiet();
     eventually(|| source.stats.open.get() == 2).await;
     assert_eq!(source.collector.logs(), ["1"], "what comes later stays in the socket");
     source.collector.set_room(true);
-    source.collector.wait_for(2).await;
+    source.collector.wait_for(3).await;
     drop(other);
     client.send(&message("t", "3"));
-    source.collector.wait_for(3).await;
+    source.collector.wait_for(4).await;
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::encode::{Format, LogJson};
 use crate::sink::SinkContext;
+use crate::sink::retry::Seldom;
 use crate::spool::{Lease, WhenFull};
 
 /// Bytes that are written in one go.
@@ -45,9 +46,10 @@ async fn write_to<W: Write + Send + 'static>(context: SinkContext, out: W) {
     // None once nobody reads.
     let mut out = Some(out);
     let mut alone = false;
+    let trouble = Seldom::default();
     loop {
         while let Some(lease) = queue.lanes().iter().find_map(|lane| queue.take(&lane.partition, CHUNK)) {
-            out = deliver(lease, out, &context).await;
+            out = deliver(lease, out, &context, &trouble).await;
         }
         let draining = alone || context.is_draining();
         if draining && queue.is_empty() {
@@ -61,7 +63,12 @@ async fn write_to<W: Write + Send + 'static>(context: SinkContext, out: W) {
 }
 
 /// Writes one lease; gives the output back if it still has a reader.
-async fn deliver<W: Write + Send + 'static>(lease: Lease, out: Option<W>, context: &SinkContext) -> Option<W> {
+async fn deliver<W: Write + Send + 'static>(
+    lease: Lease,
+    out: Option<W>,
+    context: &SinkContext,
+    trouble: &Seldom,
+) -> Option<W> {
     let Some(mut out) = out else {
         lease.dropped("broken_pipe");
         return None;
@@ -87,9 +94,12 @@ async fn deliver<W: Write + Send + 'static>(lease: Lease, out: Option<W>, contex
                 return None;
             }
             Err(error) => {
-                if error.kind() != ErrorKind::WouldBlock {
+                if error.kind() != ErrorKind::WouldBlock
+                    && let Some(silent) = trouble.line()
+                {
                     tracing::warn!(
                         sink = &*context.name,
+                        silent,
                         "cannot write to standard output ({error}); it is tried again"
                     );
                 }

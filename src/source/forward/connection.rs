@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::acks::{AckWriter, Acks, Unread};
 use super::frame::{Found, Frames};
 use super::stats::ForwardStats;
 use super::{AckMode, Malformed};
 use crate::clock::Clock;
-use crate::record::{Outcome, Ticket};
+use crate::record::{Outcome, Ticket, UnixNanos};
 use crate::source::Intake;
 
 /// A quiet connection's buffer: a thousand of them take 8 MiB.
@@ -33,6 +33,10 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Time for acks that are ready, when the connection ends in any case.
 const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// How long a peer that has nothing more to say may wait for its acks. Fluentd gives up after 190 s; without a bound,
+/// peers that went away hold their places among `limits.connections` for as long as a sink is down.
+const LINGER: Duration = Duration::from_secs(200);
 
 /// How far the source is; told to its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +131,9 @@ pub(super) async fn run<I: Intake>(
         _ = stage.wait_for(|stage| *stage != Stage::Reading) => End::Drained,
         never = writing => match never {},
     };
+    if matches!(end, End::Drained) {
+        reading.hand_over();
+    }
     drop((reading, guard));
     match &end {
         End::Io(_) | End::AcksUnread => return end,
@@ -136,6 +143,7 @@ pub(super) async fn run<I: Intake>(
             tokio::select! {
                 _ = left => return end,
                 _ = stage.wait_for(|stage| *stage == Stage::Closing) => {}
+                () = sleep(LINGER), if !matches!(end, End::Drained) => {}
             }
         }
         End::FrameTime | End::Malformed(_) => {}
@@ -159,6 +167,8 @@ struct Reading<'a, R, I> {
     shared: &'a Shared<I>,
     frames: Frames,
     buf: BytesMut,
+    /// When its last bytes came.
+    received: UnixNanos,
     /// Bytes to make room for at the next read.
     size: usize,
     /// The most that `buf` held since it was new.
@@ -167,8 +177,10 @@ struct Reading<'a, R, I> {
     deadline: Option<Instant>,
     acks: Arc<Acks>,
     claim: Option<Claim>,
-    /// Whether a batch was taken since the queues were last asked for room.
-    taken: bool,
+    /// Found, and not handed over yet.
+    held: Option<Found>,
+    /// Whether it waits for room.
+    waits: bool,
     /// Bytes handed over since other tasks had their turn.
     in_a_row: usize,
 }
@@ -180,12 +192,14 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             shared,
             frames: Frames::new(shared.frame_bound, shared.inflated_bound),
             buf: BytesMut::new(),
+            received: 0,
             size: READ_MIN,
             largest: 0,
             deadline: None,
             acks,
             claim: None,
-            taken: false,
+            held: None,
+            waits: false,
             in_a_row: 0,
         }
     }
@@ -208,6 +222,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     }
 
     fn note_read(&mut self, n: usize) {
+        self.received = self.shared.clock.unix();
         self.shared.stats.wire_bytes.add(n as u64);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
         self.largest = self.largest.max(self.buf.len());
@@ -249,33 +264,54 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         self.buf.reserve(spare);
     }
 
-    /// Hands over everything that is whole in the buffer.
+    /// Hands over everything that is whole in the buffer, each batch when there is room for it. Cancel safe: what was
+    /// found stays in `held`.
     async fn take_all(&mut self) -> Result<(), End> {
-        let received = self.shared.clock.unix();
-        while let Some(found) = self.frames.next(&mut self.buf, received).map_err(End::Malformed)? {
-            match found {
-                Found::Chunk(token) => {
-                    self.acks.room().await.map_err(|Unread| End::AcksUnread)?;
-                    self.claim = Some(self.claim(token));
-                }
-                Found::Records(mut batch) => {
-                    self.room().await;
-                    self.in_a_row += batch.data.len();
-                    if let Some(Claim::Delivered(ticket)) = &self.claim {
-                        batch.tickets = ticket.clone().into();
-                    }
-                    self.taken = true;
-                    self.shared.busy.fetch_add(1, Ordering::Relaxed);
-                    self.shared.intake.take(batch);
-                }
-                Found::End => match self.claim.take() {
-                    Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
-                    // The last copy settles it; here that is already so when no record was taken.
-                    Some(Claim::Delivered(_)) | None => {}
-                },
+        while self.find().map_err(End::Malformed)? {
+            match &self.held {
+                Some(Found::Chunk(_)) => self.acks.room().await.map_err(|Unread| End::AcksUnread)?,
+                Some(Found::Records(_)) => self.room().await,
+                Some(Found::End) | None => {}
             }
+            self.take_held();
         }
         Ok(())
+    }
+
+    /// The source reads no more: hands over what was read and is whole, room or not, since nobody else has it. A chunk
+    /// that its sender wants an ack for is left: it is repeated.
+    fn hand_over(&mut self) {
+        while self.claim.is_none() && self.find().unwrap_or(false) && !matches!(self.held, Some(Found::Chunk(_))) {
+            self.take_held();
+        }
+        self.count();
+    }
+
+    /// Whether there is something to hand over.
+    fn find(&mut self) -> Result<bool, Malformed> {
+        if self.held.is_none() {
+            self.held = self.frames.next(&mut self.buf, self.received)?;
+        }
+        Ok(self.held.is_some())
+    }
+
+    fn take_held(&mut self) {
+        match self.held.take() {
+            Some(Found::Chunk(token)) => self.claim = Some(self.claim(token)),
+            Some(Found::Records(mut batch)) => {
+                self.in_a_row += batch.data.len();
+                if let Some(Claim::Delivered(ticket)) = &self.claim {
+                    batch.tickets = ticket.clone().into();
+                }
+                self.shared.intake.take(batch);
+            }
+            Some(Found::End) => match self.claim.take() {
+                Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
+                // The last copy settles it; here that is already so when no record was taken.
+                Some(Claim::Delivered(_)) | None => {}
+            },
+            None => {}
+        }
     }
 
     fn claim(&self, token: Box<[u8]>) -> Claim {
@@ -289,13 +325,15 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         }
     }
 
-    /// Waits until the queues have room for what comes next; called after the ack of what they have.
+    /// Waits until the queues have room for what comes next; called after the ack of what they have. Asked before
+    /// every batch, not only after the own one: many connections would fill the queues far beyond their bound.
     async fn room(&mut self) {
-        if self.taken {
-            self.shared.intake.room().await;
-            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
-            self.taken = false;
+        if !std::mem::replace(&mut self.waits, true) {
+            self.shared.busy.fetch_add(1, Ordering::Relaxed);
         }
+        self.shared.intake.room().await;
+        self.waits = false;
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
         if self.in_a_row > READ_MAX {
             self.in_a_row = 0;
             tokio::task::yield_now().await;
@@ -321,7 +359,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
 impl<R, I> Drop for Reading<'_, R, I> {
     /// A frame that was not taken whole is not acked, whatever becomes of the records that were.
     fn drop(&mut self) {
-        if self.taken {
+        if self.waits {
             self.shared.busy.fetch_sub(1, Ordering::Relaxed);
         }
         match self.claim.take() {

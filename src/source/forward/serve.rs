@@ -167,7 +167,8 @@ impl<I: Intake> Source<'_, I> {
         while reading.recv().await.is_some() {}
         shutdown.reading_is_over();
         loop {
-            if shutdown.phase() == Phase::End {
+            let end = shutdown.phase() == Phase::End;
+            if end {
                 self.stage.send_replace(Stage::Closing);
             }
             tokio::select! {
@@ -175,7 +176,7 @@ impl<I: Intake> Source<'_, I> {
                     Some(ended) => self.ended(ended),
                     None => return,
                 },
-                phase = shutdown.changed(), if shutdown.phase() != Phase::End => {
+                phase = shutdown.changed(), if !end => {
                     if phase == Phase::End {
                         self.stage.send_replace(Stage::Closing);
                     }

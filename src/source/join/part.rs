@@ -5,6 +5,10 @@ use crate::record::msgpack::{Error, Reader, Value, write};
 /// The key that every part has; its bytes stand in the record as they are.
 pub(super) const MARK: &[u8] = b"partial_message";
 
+/// Longest value that tells lines apart; Docker's ids have 64 bytes. Longer ones would be memory that the bound of the
+/// buffer does not see.
+const MAX_ID: usize = 256;
+
 /// A part of a line, borrowed from its record.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
@@ -43,7 +47,8 @@ impl<'a> Part<'a> {
                 _ => {}
             }
         }
-        (marked && has_log && part.ordinal > 0 && !part.id.is_empty()).then_some(part)
+        let short = [part.container, part.source, part.id].iter().all(|id| id.len() <= MAX_ID);
+        (marked && has_log && part.ordinal > 0 && !part.id.is_empty() && short).then_some(part)
     }
 
     /// Its record without the line and without what only a part has.

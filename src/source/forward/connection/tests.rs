@@ -165,3 +165,34 @@ async fn a_quiet_connection_keeps_a_small_buffer() {
     assert_eq!(shared.intake.taken(), 200_000);
     assert!(reading.buf.capacity() <= 2 * READ_MIN, "{}", reading.buf.capacity());
 }
+
+/// Holds every ticket, as a sink that is down.
+#[derive(Clone, Debug, Default)]
+struct Holding(Arc<Mutex<Vec<RecordBatch>>>);
+
+impl Intake for Holding {
+    fn take(&self, batch: RecordBatch) {
+        self.0.lock().expect("no panic under it").push(batch);
+    }
+
+    async fn room(&self) {}
+
+    fn refuse(&self, _: &'static str, _: u64, _: u64) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_left_does_not_hold_its_place_until_a_dead_sink_works_again() {
+    let Shared { clock, ack, frame_bound, inflated_bound, frame_time, stats, activity, busy, .. } =
+        shared(AckMode::Delivered);
+    let intake = Holding::default();
+    let shared = Shared { intake, clock, ack, frame_bound, inflated_bound, frame_time, stats, activity, busy };
+    let (ours, mut peer) = duplex(1 << 10);
+    let (reader, writer) = tokio::io::split(ours);
+    let asking = [&[0x94, 0xa1, b't', 0x01, 0x80, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();
+    peer.write_all(&asking).await.expect("it reads");
+    peer.shutdown().await.expect("open");
+    let (_stage, receiver) = watch::channel(Stage::Reading);
+    let end = timeout(Duration::from_secs(3600), run(reader, writer, &shared, (), receiver)).await;
+    assert!(matches!(end, Ok(End::Closed)), "{end:?}");
+    assert_eq!(shared.intake.0.lock().expect("no panic under it").len(), 1);
+}
