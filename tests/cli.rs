@@ -106,6 +106,7 @@ fn the_schema_is_json() {
 }
 
 /// Tries until it gives something, for half a minute.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime in this test")]
 fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     (0..600).find_map(|_| {
         let found = attempt();

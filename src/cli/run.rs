@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArg, log};
 use crate::config::Plan;
+use crate::config::plan::{SinkKind, SinkPlan};
 use crate::pipeline::{Drained, Pipeline, report};
 
 /// Run the router until SIGTERM, then drain
@@ -22,7 +23,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
-    let runtime = runtime()?;
+    let runtime = runtime(&plan)?;
     let drained = runtime.block_on(serve(plan));
     // Without waiting for blocking threads: one may hang for ever in a write to a pipe that nobody reads.
     runtime.shutdown_background();
@@ -71,13 +72,16 @@ async fn either(term: &mut Signal, int: &mut Signal) {
 }
 
 /// One core gets the single-threaded scheduler: with nothing to run beside, the other one only costs.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime(plan: &Plan) -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = match cores {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    // Blocking threads compress blocks (no more than there are cores can do that at a time) and write files.
-    builder.worker_threads(cores).max_blocking_threads(cores + 2).enable_all();
+    // Blocking threads compress blocks (no more than there are cores can do that at a time) and resolve names. Each
+    // sink that writes to a file or stdout has one more, which it writes with: where that hangs, the others go on.
+    let writes = |sink: &&SinkPlan| matches!(sink.kind, SinkKind::File(_) | SinkKind::Stdout(_));
+    let writers = plan.sinks.iter().filter(writes).count();
+    builder.worker_threads(cores).max_blocking_threads(cores + 2 + writers).enable_all();
     builder.build().context("cannot start the runtime")
 }

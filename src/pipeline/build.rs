@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig};
+use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -121,9 +121,9 @@ impl Pipeline {
             plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
-        let mut sources = Vec::new();
+        let (mut sources, pool) = (Vec::new(), Pool::default());
         for (at, listeners) in listeners.into_iter().enumerate() {
-            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics);
+            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool);
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
             sources.push(BuiltSource { name, listeners, intake, stats });
         }
@@ -170,16 +170,16 @@ impl Pipeline {
     }
 }
 
-/// Whether a sink needs what was left out of this build.
-fn lacks_aws(kind: &SinkKind) -> bool {
-    cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
-}
-
 /// Tells this process from all others: part of every object's key, so two that are alike would overwrite each other's
 /// objects. From the system's random numbers (the standard library keys its hashers with them); `fastrand` knows only
 /// the time since boot, which is much the same in every task that has just been started.
 fn writer_id() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// Whether a sink needs what was left out of this build.
+fn lacks_aws(kind: &SinkKind) -> bool {
+    cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
 }
 
 fn worker(
@@ -189,6 +189,7 @@ fn worker(
     ledger: &Arc<Ledger>,
     clock: Clock,
     metrics: &Metrics,
+    pool: &Pool,
 ) -> SourceIntake {
     let source = &plan.sources[at];
     let SourceKind::Forward(forward) = &source.kind;
@@ -196,12 +197,13 @@ fn worker(
     let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
         let (partitioner, encoder) = names_and_encoder(plan, sink);
         let config = outlet_config(plan, sink);
-        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder)
+        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, Arc::clone(pool))
     });
     let parts = WorkerParts {
         source: at,
         name: source.name.as_str().into(),
         joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
+        metrics: metrics.clone(),
         router,
         outlets: outlets.collect(),
         open_limit: open_limit(plan),

@@ -21,8 +21,8 @@ pub const BLOCK_SIZE: usize = 256 << 10;
 /// A new block begins with this much and doubles as it grows, so that many quiet partitions stay cheap.
 const FIRST_CAPACITY: usize = 4 << 10;
 
-/// Buffers kept for the next blocks of an outlet: as many as are likely to be open and in compression together.
-const POOLED: usize = 4;
+/// Buffers kept for the next blocks, of all sinks and sources together: a few MiB in all, however many there are.
+const POOLED: usize = 8;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(super) struct OutletConfig {
 }
 
 /// Empty buffers that have already grown.
-type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(super) type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// One sink's encoder and open blocks inside a worker.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ impl Outlet {
         metrics: SinkMetrics,
         partitioner: Partitioner,
         encoder: Encoder,
+        pool: Pool,
     ) -> Self {
         Self {
             config,
@@ -95,7 +96,7 @@ impl Outlet {
             open: VecDeque::new(),
             open_bytes: 0,
             sealed: Vec::new(),
-            pool: Pool::default(),
+            pool,
             notes: Notes::default(),
             names: NameTally::default(),
         }
@@ -219,7 +220,10 @@ impl Outlet {
             let queue = Arc::clone(&self.queue);
             if self.config.compression == Compression::None {
                 self.metrics.block(plain.len() as u64);
-                queue.fill(&partition, sequence, Bytes::from(plain));
+                // A copy of just its length: a buffer of 4 KiB for a line of 300 bytes would be held while the block
+                // waits, and the queue counts only the line.
+                queue.fill(&partition, sequence, Bytes::copy_from_slice(&plain));
+                give_back(&self.pool, plain);
                 continue;
             }
             let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());

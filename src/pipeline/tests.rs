@@ -7,18 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::outlet::{Outlet, OutletConfig};
+use super::outlet::{Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::clock::Clock;
 use crate::encode::ndjson::NdjsonEncoder;
 use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template};
 use crate::ledger::Ledger;
-use crate::metrics::SinkMetrics;
+use crate::metrics::{Metrics, SinkMetrics};
 use crate::record::level::LevelRules;
 use crate::record::testing::Sample;
 use crate::record::{Outcome, Record, RecordBatch, RecordSpan, Tag, Ticket, Tickets};
 use crate::route::{RouteSpec, Router};
 use crate::source::Intake;
+use crate::source::forward::JoinConfig;
+use crate::source::join::Joiner;
 use crate::spool::{Queue, QueueConfig, WhenFull};
 
 const AGE: Duration = Duration::from_secs(300);
@@ -29,6 +31,7 @@ struct Rig {
     ledger: Arc<Ledger>,
     queues: Vec<Arc<Queue>>,
     intakes: Vec<SourceIntake>,
+    metrics: Metrics,
 }
 
 impl Rig {
@@ -47,7 +50,7 @@ impl Rig {
                 goes_on: false,
             })
             .collect();
-        let clock = Clock::start();
+        let (clock, metrics) = (Clock::start(), Metrics::new());
         let intake = |(source, name): (usize, &str)| {
             let router = Router::compile(&specs, LevelRules::default()).expect("the test writes valid conditions");
             let config =
@@ -56,15 +59,23 @@ impl Rig {
                 let template = Template::parse("{service}/").expect("a valid template");
                 let partitioner = Partitioner::prefix(template, LevelRules::default());
                 let encoder = Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest));
-                Outlet::new(config, Arc::clone(queue), SinkMetrics::detached("test"), partitioner, encoder)
+                Outlet::new(
+                    config,
+                    Arc::clone(queue),
+                    SinkMetrics::detached("test"),
+                    partitioner,
+                    encoder,
+                    Pool::default(),
+                )
             });
             let outlets = outlets.collect();
+            let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
             let parts =
-                WorkerParts { source, name: name.into(), joiner: None, router, outlets, open_limit: usize::MAX };
+                WorkerParts { source, name: name.into(), joiner, metrics, router, outlets, open_limit: usize::MAX };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
-        Self { ledger, queues, intakes }
+        Self { ledger, queues, intakes, metrics }
     }
 
     fn check_books(&self) {
@@ -193,6 +204,39 @@ async fn a_route_without_sinks_drops_and_counts() {
     assert_eq!(books.sources[0].dropped["not_a_map"].bytes, 7);
     assert_eq!((books.routes[0].matched.records, books.routes[1].matched.records), (1, 1));
     rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_join_did_is_in_the_metrics() {
+    let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::None);
+    let part = |id: &str, ordinal: u32, last: bool| {
+        Sample::json(&format!(
+            r#"{{"log":"x","partial_message":"true","partial_id":"{id}","partial_ordinal":"{ordinal}","partial_last":"{last}"}}"#
+        ))
+    };
+    rig.intakes[0].take(batch(&[part("a", 1, false), part("a", 2, true), part("b", 1, false)], Tickets::none()));
+    assert_eq!(rig.ledger.snapshot().sources[0].received.records, 1, "counted after the join");
+    rig.intakes[0].finish();
+    assert_eq!(rig.ledger.snapshot().sources[0].received.records, 2);
+    let text = rig.metrics.render();
+    for (kind, n) in [("join_parts", 3), ("join_joined", 1), ("join_flushed", 1)] {
+        assert!(text.contains(&format!("{{component=\"one\",kind=\"{kind}\"}} {n}")), "{kind}: {text}");
+    }
+    rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_waits_holds_no_more_than_what_the_queue_counts() {
+    let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::None);
+    rig.intakes[0].take(batch(&[of("quiet", "line")], Tickets::none()));
+    rig.intakes[0].finish();
+    let queue = &rig.queues[0];
+    let counted = queue.fill_level().0 as usize;
+    let lease = queue.take(&queue.lanes()[0].partition, u64::MAX).expect("it is ready");
+    let block = lease.blocks()[0].clone();
+    lease.delivered();
+    let data = block.data.try_into_mut().expect("nobody else holds it");
+    assert_eq!((data.len(), data.capacity()), (counted, counted));
 }
 
 proptest! {

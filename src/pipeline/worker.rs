@@ -12,10 +12,11 @@ use super::outlet::{Appended, NONE, Outlet};
 use crate::clock::Clock;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::record::{EcsMetadata, Record, RecordBatch};
 use crate::route::{Decision, Router};
 use crate::source::Intake;
-use crate::source::join::Joiner;
+use crate::source::join::{JoinCounts, Joiner};
 use crate::spool::Queue;
 
 /// What a batch changes in the books, entered at its end under one lock.
@@ -36,6 +37,9 @@ struct Worker {
     source: usize,
     name: Arc<str>,
     joiner: Option<Joiner>,
+    /// What of the joiner's counts is in the metrics.
+    told: JoinCounts,
+    metrics: Metrics,
     router: Router,
     decision: Decision,
     outlets: Vec<Outlet>,
@@ -72,6 +76,8 @@ pub(super) struct WorkerParts {
     pub name: Arc<str>,
     /// Joins Docker's parts, if switched on.
     pub joiner: Option<Joiner>,
+    /// For what the joiner counts.
+    pub metrics: Metrics,
     /// The rules.
     pub router: Router,
     /// One a sink, in the ledger's order.
@@ -83,7 +89,7 @@ pub(super) struct WorkerParts {
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, router, outlets, open_limit } = parts;
+        let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit } = parts;
         let reached = outlets.iter().map(|outlet| (Arc::clone(outlet.queue()), AtomicBool::new(false))).collect();
         let tally = Tally {
             routes: vec![NONE; ledger.books().routes.len()],
@@ -95,6 +101,8 @@ impl SourceIntake {
             source,
             name,
             joiner,
+            told: JoinCounts::default(),
+            metrics,
             router,
             decision: Decision::default(),
             outlets,
@@ -264,6 +272,7 @@ impl Worker {
     }
 
     fn dispatch(&mut self) {
+        self.tell_joined();
         self.tally.sinks.fill(NONE);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
             if let Some(outlet) = self.outlets.iter_mut().max_by_key(|outlet| outlet.open_bytes()) {
@@ -271,6 +280,17 @@ impl Worker {
             }
         }
         self.outlets.iter_mut().for_each(Outlet::dispatch);
+    }
+
+    /// Brings what the joiner has counted into the metrics.
+    fn tell_joined(&mut self) {
+        let counts = self.joiner.as_ref().map(Joiner::counts).unwrap_or_default();
+        if counts != self.told {
+            for ((kind, now), (_, before)) in counts.kinds().into_iter().zip(self.told.kinds()) {
+                self.metrics.event(&self.name, kind, now - before);
+            }
+            self.told = counts;
+        }
     }
 
     fn on_time(&mut self, now: Moment) {

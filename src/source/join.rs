@@ -52,6 +52,21 @@ pub struct JoinCounts {
     pub flushed: u64,
 }
 
+impl JoinCounts {
+    /// The counts under the names that the metrics give them.
+    pub fn kinds(&self) -> [(&'static str, u64); 7] {
+        [
+            ("join_parts", self.parts),
+            ("join_joined", self.joined),
+            ("join_timeout", self.timeout),
+            ("join_buffer", self.buffer),
+            ("join_max_line", self.max_line),
+            ("join_duplicate", self.duplicate),
+            ("join_flushed", self.flushed),
+        ]
+    }
+}
+
 /// Which line a part belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {

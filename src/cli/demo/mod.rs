@@ -73,7 +73,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     let before: HashSet<PathBuf> = shelves.iter().flat_map(|shelf| report::list(&shelf.directory)).collect();
 
     eprintln!("logweir demo: config/local.yaml, objects below {}", directory.display());
-    let drained = run::runtime()?.block_on(play(plan, &args))?;
+    let drained = run::runtime(&plan)?.block_on(play(plan, &args))?;
 
     for shelf in &mut shelves {
         shelf.objects = report::read_back(&shelf.directory, &before)
@@ -216,7 +216,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let (plan, shelves) = plan(root.path()).expect("the embedded config is good");
         let args = DemoArgs { seconds: 60, records: Some(2000), region: "us-east-1".into(), dir: None };
-        let drained = run::runtime().and_then(|runtime| runtime.block_on(play(plan, &args))).expect("it plays");
+        let drained = run::runtime(&plan).and_then(|runtime| runtime.block_on(play(plan, &args))).expect("it plays");
         assert!(drained.is_clean());
         assert_eq!(drained.books.sources[0].received.records, 2000);
         for (shelf, book) in shelves.iter().zip(&drained.books.sinks) {

@@ -253,7 +253,10 @@ impl ObjectStore for S3Store {
                 None if maybe_complete => return Attempt::Done(()),
                 _ => {}
             }
-        } else if matches!(failure.class, Class::Timeout | Class::Unreachable | Class::Unavailable) {
+        } else if failure.status == 200
+            || matches!(failure.class, Class::Timeout | Class::Unreachable | Class::Unavailable)
+        {
+            // S3 also answers 200 and tells an error in the body.
             upload.maybe_complete.store(true, Ordering::Relaxed);
         }
         self.judge("s3:PutObject", failure)
