@@ -58,12 +58,16 @@ lint: ## format, clippy, docs, licences
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
 	cargo deny --locked check licenses bans sources
 
-bench: ## all benches
-	cargo bench --locked --no-default-features --benches
-
 # Without the AWS SDK, whose sinks no bench uses: that saves minutes.
+bench: ## all benches
+	cargo bench --locked --no-default-features
+
+# Unoptimized: this shows that they run, and shares what the tests compiled.
 bench-smoke: ## every bench runs, briefly
-	cargo bench --locked --no-default-features --benches -- --test
+	for bench in $$(cargo metadata --no-deps --format-version 1 \
+	    | python3 -c 'import json,sys; print(*(t["name"] for p in json.load(sys.stdin)["packages"] for t in p["targets"] if "bench" in t["kind"]))'); do \
+	  cargo bench --locked --profile dev --bench $$bench -- --test; \
+	done
 .PHONY: bench-smoke
 
 fuzz: ## each fuzz target for FUZZ_TIME seconds (nightly, cargo install cargo-fuzz --locked)
