@@ -25,12 +25,15 @@ use crate::metrics::forward::ForwardCollector;
 use crate::metrics::process::ProcessCollector;
 use crate::route::Router;
 use crate::sink::{Phase, SinkContext};
-use crate::source::forward::{ForwardStats, Listeners};
+use crate::source::forward::{Budget, ForwardConfig, ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
 
 /// Open blocks of a sink in a worker: a partition more closes the least recently used one.
 const OPEN_PARTITIONS: usize = 64;
+
+/// The part of the memory that frames in flight may hold.
+const READ_SHARE: u64 = 8;
 
 /// stdout is read by people: lines appear so soon after they came.
 const STDOUT_DELAY: Duration = Duration::from_millis(200);
@@ -83,6 +86,7 @@ pub(super) struct BuiltSource {
     pub(super) listeners: Listeners,
     pub(super) intake: SourceIntake,
     pub(super) stats: Arc<ForwardStats>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl BuiltSource {
@@ -124,8 +128,10 @@ impl Pipeline {
         let (mut sources, pool) = (Vec::new(), Pool::default());
         for (at, listeners) in listeners.into_iter().enumerate() {
             let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool);
+            let SourceKind::Forward(config) = &plan.sources[at].kind;
+            let budget = Arc::new(Budget::new(read_limit(&plan, config)));
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
-            sources.push(BuiltSource { name, listeners, intake, stats });
+            sources.push(BuiltSource { name, listeners, intake, stats, budget });
         }
         let stats = sources.iter().map(|source| (Arc::clone(&source.name), Arc::clone(&source.stats)));
         metrics.register(ForwardCollector { sources: stats.collect() });
@@ -243,6 +249,15 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
 fn open_limit(plan: &Plan) -> usize {
     let share = plan.memory.total / 8 / plan.sources.len().max(1) as u64;
     usize::try_from(share).unwrap_or(usize::MAX).max(BLOCK_SIZE)
+}
+
+/// Frames in flight may hold an eighth of the memory, as the open blocks: what is left of the half that is not the
+/// queues' is for the join, the sinks' requests and the connections' own small buffers. Shared by the sources, each of
+/// which has its own part: one whose sinks are full does not stop the reading of another. Two of its largest frames
+/// must fit in any case, so that one slow peer does not hold all of it.
+fn read_limit(plan: &Plan, config: &ForwardConfig) -> usize {
+    let share = plan.memory.total / READ_SHARE / plan.sources.len().max(1) as u64;
+    usize::try_from(share.max(config.limits.frame.0.saturating_mul(2))).unwrap_or(usize::MAX)
 }
 
 /// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.

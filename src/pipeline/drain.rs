@@ -15,7 +15,8 @@ use crate::admin::{self, AdminState};
 use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
 use crate::ledger::{Books, Ledger, SinkBook};
 use crate::sink::{Phase, SinkContext, file, stdout};
-use crate::source::{Control, forward};
+use crate::source::Control;
+use crate::source::forward::{self, Resources};
 use crate::spool::Queue;
 
 /// How much of the drain's timeout the sources may use to read what senders still write.
@@ -92,11 +93,12 @@ impl Pipeline {
         }
         let control = Control::new();
         for (source, planned) in sources.into_iter().zip(plan.sources) {
-            let BuiltSource { name, listeners, intake, stats } = source;
+            let BuiltSource { name, listeners, intake, stats, budget } = source;
+            let resources = Resources { clock, stats, budget };
             let SourceKind::Forward(config) = planned.kind;
             let shutdown = control.subscribe();
             tasks.spawn(async move {
-                if let Err(error) = forward::serve(listeners, &config, &name, intake, clock, stats, shutdown).await {
+                if let Err(error) = forward::serve(listeners, &config, &name, intake, resources, shutdown).await {
                     tracing::error!("source {name} cannot go on: {error}");
                 }
             });

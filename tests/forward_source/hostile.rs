@@ -3,8 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::support::*;
 
@@ -198,4 +203,88 @@ async fn a_thousand_quiet_connections_are_held() {
         client.read_exact(&mut got).expect("an ack");
     }
     assert_eq!(source.collector.taken().len(), 901);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_large_frames_at_once_share_the_budget_and_all_arrive() {
+    const FRAME: usize = 800 << 10;
+    let source = Source::start(json!({"limits": {"frame": "1MiB"}}));
+    let mut neighbour = Neighbour::of(&source);
+    let frame = Arc::new(message("large", &"x".repeat(FRAME)));
+    let go_on = Arc::new(Semaphore::new(0));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut peers = JoinSet::new();
+    for _ in 0..20 {
+        let (address, frame) = (source.tcp(), Arc::clone(&frame));
+        let (go_on, begun) = (Arc::clone(&go_on), Arc::clone(&begun));
+        peers.spawn(async move {
+            let mut peer = tokio::net::TcpStream::connect(address).await.expect("it listens");
+            // Enough that the small buffer cannot hold it, and the sockets can.
+            let (head, tail) = frame.split_at(128 << 10);
+            peer.write_all(head).await.expect("it reads");
+            begun.fetch_add(1, Ordering::Relaxed);
+            go_on.acquire().await.expect("it is open").forget();
+            peer.write_all(tail).await.expect("it reads");
+            peer
+        });
+    }
+    eventually(|| begun.load(Ordering::Relaxed) == 20 && source.budget.waiting() > 0).await;
+    (0..20).for_each(|_| neighbour.goes_on());
+    go_on.add_permits(20);
+    let mut open = Vec::new();
+    while let Some(peer) = peers.join_next().await {
+        open.push(peer.expect("no panic"));
+        neighbour.goes_on();
+    }
+    let taken = source.collector.wait_for(20 + neighbour.sent).await;
+    assert_eq!(taken.iter().filter(|taken| taken.tag == "large" && taken.map.len() > FRAME).count(), 20);
+    // Never more than the budget and what one frame needs.
+    assert!(source.budget.peak() <= BUDGET + (1 << 20) + (8 << 10), "{}", source.budget.peak());
+    assert!(source.budget.peak() > BUDGET / 2, "it was used: {}", source.budget.peak());
+    drop(open);
+    eventually(|| source.stats.open.get() == 1).await;
+    assert_eq!((source.budget.waiting(), source.stats.ended().len()), (0, 0));
+    // The neighbour may hold what its reads have grown to.
+    drop(neighbour);
+    eventually(|| source.budget.taken() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_are_never_finished_do_not_hold_the_budget_for_ever() {
+    let source = Source::start(json!({"limits": {"frame": "1MiB", "frame_time": "200ms"}}));
+    let frame = message("large", &"x".repeat(900 << 10));
+    let hostile: Vec<_> = (0..6)
+        .map(|_| {
+            let (address, head) = (source.tcp(), frame[..600 << 10].to_vec());
+            std::thread::spawn(move || {
+                let mut peer = TcpStream::connect(address).expect("it listens");
+                let _ = peer.write_all(&head);
+                // Held open until the source has had enough of it.
+                let _ = peer.read(&mut [0; 16]);
+            })
+        })
+        .collect();
+    source.wait_for_end("frame_time", 6).await;
+    let mut client = source.connect();
+    client.send(&frame);
+    source.collector.wait_for(1).await;
+    drop(client);
+    eventually(|| source.budget.taken() == 0).await;
+    hostile.into_iter().for_each(|peer| peer.join().expect("no panic"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_frame_takes_from_the_budget_and_gives_it_back() {
+    let source = Source::start(json!({}));
+    let entry = [&[0x92, 0x01][..], &line("small")].concat();
+    let packed = zstd::encode_all(&entry[..], 1).expect("a slice can be read");
+    let mut frame = vec![0x93, 0xa1, b't', 0xc6];
+    frame.extend_from_slice(&(packed.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&packed);
+    frame.push(0x80);
+    let mut client = source.connect();
+    client.send(&frame);
+    source.collector.wait_for(1).await;
+    eventually(|| source.budget.taken() == 0).await;
+    assert!(source.budget.peak() > 8 << 20, "the window of zstd: {}", source.budget.peak());
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use logweir::clock::Clock;
 use logweir::record::msgpack::write;
 use logweir::record::{RecordBatch, Tickets};
-use logweir::source::forward::{Address, ForwardConfig, ForwardStats, Listeners, serve};
+use logweir::source::forward::{Address, Budget, ForwardConfig, ForwardStats, Listeners, Resources, serve};
 use logweir::source::{Control, Intake};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,6 +17,9 @@ use tokio::time::Instant;
 
 /// Longest that a test waits for what must come; nothing is measured by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the connections of a source share.
+pub(crate) const BUDGET: usize = 1 << 20;
 
 /// One record as it was taken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +126,7 @@ pub(crate) struct Source {
     pub(crate) collector: Collector,
     pub(crate) control: Control,
     pub(crate) stats: Arc<ForwardStats>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) task: JoinHandle<std::io::Result<()>>,
 }
@@ -140,11 +144,13 @@ impl Source {
         let (collector, control) = (Collector::new(), Control::new());
         let addresses = listeners.addresses().to_vec();
         let stats = Arc::new(ForwardStats::default());
+        let budget = Arc::new(Budget::new(BUDGET));
         let task = tokio::spawn({
-            let (collector, stats, shutdown) = (collector.clone(), Arc::clone(&stats), control.subscribe());
-            async move { serve(listeners, &config, "forward", collector, Clock::start(), stats, shutdown).await }
+            let (collector, shutdown) = (collector.clone(), control.subscribe());
+            let resources = Resources { clock: Clock::start(), stats: Arc::clone(&stats), budget: Arc::clone(&budget) };
+            async move { serve(listeners, &config, "forward", collector, resources, shutdown).await }
         });
-        Self { collector, control, stats, addresses, task }
+        Self { collector, control, stats, budget, addresses, task }
     }
 
     pub(crate) fn tcp(&self) -> SocketAddr {

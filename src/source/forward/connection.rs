@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::acks::{AckWriter, Acks, Unread};
+use super::budget::{Budget, Lease};
 use super::frame::{Found, Frames};
 use super::stats::ForwardStats;
 use super::{AckMode, Malformed};
@@ -21,6 +22,13 @@ use crate::source::Intake;
 
 /// A quiet connection's buffer: a thousand of them take 8 MiB.
 const READ_MIN: usize = 8 << 10;
+
+/// What a connection's buffer may have without asking: a record of Docker's 16 KiB with its keys fits, so that such
+/// senders never wait for frames of others. A thousand connections that stop inside a frame take 32 MiB.
+const BASE: usize = 32 << 10;
+
+/// Less room than this is not worth a read.
+const LEAST: usize = 4 << 10;
 
 /// Beyond this, larger reads bring nothing; below, a batch is so small that its own cost shows.
 const READ_MAX: usize = 256 << 10;
@@ -58,9 +66,11 @@ pub(super) struct Shared<I> {
     pub(super) inflated_bound: u64,
     pub(super) frame_time: Duration,
     pub(super) stats: Arc<ForwardStats>,
+    /// What buffers may have beyond [`BASE`], and inflating at all.
+    pub(super) budget: Arc<Budget>,
     /// Moves with every read: the drain looks whether it stands still.
     pub(super) activity: AtomicU64,
-    /// Connections that hold records which have found no room yet.
+    /// Connections that wait for room in the queues, or for bytes of the budget.
     pub(super) busy: AtomicUsize,
 }
 
@@ -171,15 +181,19 @@ struct Reading<'a, R, I> {
     received: UnixNanos,
     /// Bytes to make room for at the next read.
     size: usize,
-    /// The most that `buf` held since it was new.
-    largest: usize,
+    /// What `buf` was allocated with.
+    alloc: usize,
+    /// What inflating has been granted.
+    inflating: usize,
+    /// Pays for `inflating`, and for `alloc` beyond [`BASE`].
+    lease: Lease,
     /// When the frame at the end of `buf` must be whole.
     deadline: Option<Instant>,
     acks: Arc<Acks>,
     claim: Option<Claim>,
     /// Found, and not handed over yet.
     held: Option<Found>,
-    /// Whether it waits for room.
+    /// Whether it waits for room, or for the budget.
     waits: bool,
     /// Bytes handed over since other tasks had their turn.
     in_a_row: usize,
@@ -194,7 +208,9 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             buf: BytesMut::new(),
             received: 0,
             size: READ_MIN,
-            largest: 0,
+            alloc: 0,
+            inflating: 0,
+            lease: Lease::new(Arc::clone(&shared.budget)),
             deadline: None,
             acks,
             claim: None,
@@ -217,6 +233,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             if let Err(end) = found {
                 return end;
             }
+            self.give_back();
             self.room().await;
         }
     }
@@ -225,7 +242,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         self.received = self.shared.clock.unix();
         self.shared.stats.wire_bytes.add(n as u64);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
-        self.largest = self.largest.max(self.buf.len());
         // The peer has more than was asked for.
         if n >= self.size {
             self.size = (2 * self.size).min(READ_MAX);
@@ -236,32 +252,90 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     /// in which this side did not read is not the peer's.
     async fn read(&mut self) -> Result<usize, End> {
         if !self.frames.is_partial(&self.buf) {
-            self.make_room(self.largest > KEEP_MAX);
+            if self.alloc > KEEP_MAX {
+                self.renew(0);
+            }
+            self.make_room().await;
             if let Ok(read) = timeout(IDLE, self.reader.read_buf(&mut self.buf)).await {
                 return read.map_err(End::Io);
             }
             self.size = READ_MIN;
-            self.make_room(true);
+            self.renew(READ_MIN);
             return self.reader.read_buf(&mut self.buf).await.map_err(End::Io);
         }
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.shared.frame_time);
-        self.make_room(false);
-        match timeout_at(deadline, self.reader.read_buf(&mut self.buf)).await {
+        let begun = Instant::now();
+        let deadline = self.deadline.unwrap_or_else(|| begun + self.shared.frame_time);
+        self.deadline = Some(deadline);
+        let room = self.make_room().await;
+        let deadline = deadline + begun.elapsed();
+        self.deadline = Some(deadline);
+        // Who overdraws reads nothing of the next frame, so that it has nothing to keep when this one is done.
+        let most = if self.lease.overdraws() { room } else { usize::MAX };
+        match timeout_at(deadline, self.reader.read_buf(&mut (&mut self.buf).limit(most))).await {
             Ok(read) => read.map_err(End::Io),
             Err(_) => Err(End::FrameTime),
         }
     }
 
-    /// Makes room for the next read: what the frame lacks, but never more than was already sent. A header is believed
-    /// no further than that.
-    fn make_room(&mut self, afresh: bool) {
-        if afresh {
-            self.buf = BytesMut::new();
-            self.largest = 0;
-        }
+    /// Makes room for the next read: what the frame lacks, but never more than was already sent; a header is believed
+    /// no further than that. Returns how much was aimed at. Waits for the budget only if the frame cannot be read on
+    /// otherwise; a read that would merely be larger goes without. Cancel safe.
+    async fn make_room(&mut self) -> usize {
+        let len = self.buf.len();
+        let size = if self.lease.is_tight() { READ_MIN } else { self.size };
         let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
-        let spare = wanted.min(self.buf.len()).max(self.size);
-        self.buf.reserve(spare);
+        let spare = wanted.min(len).max(size);
+        if self.buf.try_reclaim(spare) {
+            return spare;
+        }
+        // Twice as much each time, since not every mode tells its length; what no frame can need is left out.
+        let bound = usize::try_from(self.shared.frame_bound).unwrap_or(usize::MAX).saturating_add(READ_MIN);
+        let target = (len + spare).max(bound.min(2 * len)).next_multiple_of(READ_MIN);
+        let due = |alloc: usize| alloc.saturating_sub(BASE);
+        let held = self.alloc.max(BASE);
+        if target <= held || self.lease.try_grow(due(target)) {
+            self.renew(target);
+        } else if self.buf.try_reclaim(LEAST) {
+            // It has room enough to go on.
+        } else if len + LEAST <= held {
+            self.renew(held);
+        } else {
+            self.lend(due(target)).await;
+            self.renew(target);
+        }
+        spare
+    }
+
+    /// Takes bytes from the budget, and waits until they are there.
+    async fn lend(&mut self, bytes: usize) {
+        if self.lease.grow_now(bytes) {
+            return;
+        }
+        self.begin_wait();
+        self.lease.grow(bytes).await;
+        self.end_wait();
+    }
+
+    /// Moves what is in the buffer into one of `alloc` bytes, for which the lease has enough.
+    fn renew(&mut self, alloc: usize) {
+        let mut buf = BytesMut::with_capacity(alloc);
+        buf.extend_from_slice(&self.buf);
+        self.buf = buf;
+        self.alloc = alloc;
+        self.lease.shrink(self.alloc.saturating_sub(BASE) + self.inflating);
+    }
+
+    /// Gives back what the frames in the buffer no longer need; when others wait, what is held for speed too.
+    fn give_back(&mut self) {
+        self.inflating = 0;
+        self.lease.shrink(self.alloc.saturating_sub(BASE));
+        // With a deadline, the frame that the bytes are for is not whole yet.
+        if self.deadline.is_none() {
+            if self.lease.is_tight() && self.alloc > BASE && self.buf.len() + LEAST <= BASE {
+                self.renew(BASE);
+            }
+            self.lease.end_overdraft();
+        }
     }
 
     /// Hands over everything that is whole in the buffer, each batch when there is room for it. Cancel safe: what was
@@ -271,6 +345,11 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             match &self.held {
                 Some(Found::Chunk(_)) => self.acks.room().await.map_err(|Unread| End::AcksUnread)?,
                 Some(Found::Records(_)) => self.room().await,
+                Some(Found::Grow(bytes)) => {
+                    let bytes = self.inflating.max(*bytes);
+                    self.lend(self.alloc.saturating_sub(BASE) + bytes).await;
+                    self.inflating = bytes;
+                }
                 Some(Found::End) | None => {}
             }
             self.take_held();
@@ -310,7 +389,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 // The last copy settles it; here that is already so when no record was taken.
                 Some(Claim::Delivered(_)) | None => {}
             },
-            None => {}
+            Some(Found::Grow(_)) | None => {}
         }
     }
 
@@ -328,16 +407,25 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     /// Waits until the queues have room for what comes next; called after the ack of what they have. Asked before
     /// every batch, not only after the own one: many connections would fill the queues far beyond their bound.
     async fn room(&mut self) {
-        if !std::mem::replace(&mut self.waits, true) {
-            self.shared.busy.fetch_add(1, Ordering::Relaxed);
-        }
+        self.begin_wait();
         self.shared.intake.room().await;
-        self.waits = false;
-        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        self.end_wait();
         if self.in_a_row > READ_MAX {
             self.in_a_row = 0;
             tokio::task::yield_now().await;
         }
+    }
+
+    /// From here on a drain does not take the connection for a quiet one.
+    fn begin_wait(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            self.shared.busy.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end_wait(&mut self) {
+        self.waits = false;
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn count(&mut self) {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::entries::{self, MAX_RECORDS, Tally, add};
-use super::inflate::Windows;
+use super::inflate::{Step, Windows};
 use super::malformed::Malformed;
 use super::outline::{Mode, Options, Outline, tag_text};
 use super::time;
@@ -28,6 +28,8 @@ pub enum Found {
     Chunk(Box<[u8]>),
     /// Records, without tickets.
     Records(RecordBatch),
+    /// Inflating the frame takes so many bytes in all, beside the buffer; they are allocated with the next call.
+    Grow(usize),
     /// The last records of the chunk have been found.
     End,
 }
@@ -253,7 +255,15 @@ impl Frames {
                 *pos = plain(&data[..*end], *pos, &mut records, received, &mut self.tally)?;
                 (!records.is_empty()).then(|| data.clone())
             }
-            Body::Windows(windows) => windows.next(&mut records, received, &mut self.tally)?,
+            Body::Windows(windows) => match windows.next(&mut records, received, &mut self.tally)? {
+                Step::Records(data) => Some(data),
+                Step::Grow(bytes) => {
+                    self.queue.push_back(Found::Grow(bytes));
+                    self.records = records;
+                    return Ok(true);
+                }
+                Step::End => None,
+            },
         };
         match data {
             Some(data) => self.found(records, data, received),

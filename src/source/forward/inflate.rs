@@ -25,6 +25,15 @@ enum Inflater {
     Zstd(zstd::stream::read::Decoder<'static, Cursor<Bytes>>),
 }
 
+impl Inflater {
+    fn state(&self) -> usize {
+        match self {
+            Self::Gzip(_) => GZIP_STATE,
+            Self::Zstd(_) => ZSTD_STATE,
+        }
+    }
+}
+
 impl Read for Inflater {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         match self {
@@ -34,11 +43,28 @@ impl Read for Inflater {
     }
 }
 
+/// What inflating holds beside the window: deflate's history and tables, or the largest zstd window. Of zstd the most
+/// is asked for, since any of the frames in a row may declare it.
+const GZIP_STATE: usize = 64 << 10;
+const ZSTD_STATE: usize = (1 << ZSTD_WINDOW_LOG) + (256 << 10);
+
+/// What [`Windows::next`] comes to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Bytes with records.
+    Records(Bytes),
+    /// Going on takes so many bytes in all; the next call takes them for granted.
+    Grow(usize),
+    End,
+}
+
 /// The entries of a compressed frame, window by window.
 pub(super) struct Windows {
     inflater: Inflater,
     /// Inflated, and not yet given away.
     window: BytesMut,
+    /// Length of the window that has been granted.
+    granted: usize,
     /// Inflated so far, at most `bound`.
     total: u64,
     bound: u64,
@@ -76,29 +102,43 @@ impl Windows {
                 return Err(Malformed::Compression(name));
             }
         };
-        Ok(Some(Self { inflater, window: BytesMut::new(), total: 0, bound, entry_bound, ended: false, failed: None }))
+        Ok(Some(Self {
+            inflater,
+            window: BytesMut::new(),
+            granted: 0,
+            total: 0,
+            bound,
+            entry_bound,
+            ended: false,
+            failed: None,
+        }))
     }
 
-    /// The next bytes with their records; none at the end. `records` comes empty and is filled.
+    /// The next bytes with their records. `records` comes empty and is filled.
     pub(super) fn next(
         &mut self,
         records: &mut Vec<RecordSpan>,
         received: UnixNanos,
         tally: &mut Tally,
-    ) -> Result<Option<Bytes>, Malformed> {
+    ) -> Result<Step, Malformed> {
         loop {
             let used = self.entries(records, received, tally)?;
             if !records.is_empty() {
-                return Ok(Some(self.window.split_to(used).freeze()));
+                return Ok(Step::Records(self.window.split_to(used).freeze()));
             }
             bytes::Buf::advance(&mut self.window, used);
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
             }
             if self.ended {
-                return if self.window.is_empty() { Ok(None) } else { Err(Malformed::CutEntries) };
+                return if self.window.is_empty() { Ok(Step::End) } else { Err(Malformed::CutEntries) };
             }
-            self.fill()?;
+            let target = self.target()?;
+            if target > self.granted {
+                self.granted = target;
+                return Ok(Step::Grow(target + self.inflater.state()));
+            }
+            self.fill(target);
         }
     }
 
@@ -122,13 +162,18 @@ impl Windows {
         Ok(reader.pos())
     }
 
-    /// Inflates up to a full window, or twice what a large entry has so far.
-    fn fill(&mut self) -> Result<(), Malformed> {
+    /// How much to inflate: a full window, or twice what a large entry has so far.
+    fn target(&self) -> Result<usize, Malformed> {
         let held = self.window.len();
         if held > self.entry_bound {
             return Err(Malformed::FrameTooLarge { found: held as u64, bound: self.entry_bound as u64 });
         }
-        let target = if held < WINDOW { WINDOW } else { 2 * held };
+        Ok(if held < WINDOW { WINDOW } else { 2 * held })
+    }
+
+    /// Inflates until the window holds `target` bytes.
+    fn fill(&mut self, target: usize) {
+        let held = self.window.len();
         self.window.resize(target, 0);
         let mut end = held;
         while end < target {
@@ -155,7 +200,6 @@ impl Windows {
             }
         }
         self.window.truncate(end);
-        Ok(())
     }
 }
 

@@ -3,12 +3,14 @@
 //! [`Listeners::bind`] opens the sockets, in milliseconds and before anything else; [`serve`] accepts and runs one
 //! task a connection until it is told to end. A connection reads into one buffer ([`frame`] measures and slices it),
 //! hands batches to the intake, waits for room, and reads on: not reading is the back-pressure, and no connection is
-//! ever closed to slow its sender down. Acks are written beside the reading.
+//! ever closed to slow its sender down. What a connection holds beyond a small buffer it takes from the [`Budget`] of
+//! the source. Acks are written beside the reading.
 //!
 //! This is the one place besides `pipeline` that spawns: a task a connection, all owned by the future of [`serve`].
 
 mod acks;
 mod address;
+mod budget;
 mod config;
 mod connection;
 mod entries;
@@ -22,11 +24,12 @@ mod stats;
 mod time;
 
 pub use address::{Address, AddressError};
+pub use budget::Budget;
 pub use config::*;
 pub use entries::Tally;
 pub use listen::{BindError, Listeners};
 pub use malformed::Malformed;
-pub use serve::serve;
+pub use serve::{Resources, serve};
 pub use stats::{Counter, ForwardStats};
 
 /// Longest tag: the longest real ones are paths of at most 4,096 bytes. Every output line of a record repeats the tag,

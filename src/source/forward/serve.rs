@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::ForwardConfig;
+use super::budget::Budget;
 use super::connection::{self, End, Shared, Stage};
 use super::listen::{Listeners, SocketFile};
 use super::stats::ForwardStats;
@@ -34,6 +35,17 @@ const KEEPALIVE_PROBES: u32 = 4;
 /// In a drain, how often a quiet time is looked at for signs of life.
 const LOOKS: u32 = 4;
 
+/// What a source is given to work with.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Times of receipt.
+    pub clock: Clock,
+    /// Where it counts.
+    pub stats: Arc<ForwardStats>,
+    /// What its connections may hold beyond their small buffers.
+    pub budget: Arc<Budget>,
+}
+
 /// Serves the bound sockets until `shutdown` says that it is enough; `name` is the source's name, for its log. Owns
 /// all tasks of its connections: dropping the future ends them at once.
 pub async fn serve<I: Intake>(
@@ -41,10 +53,10 @@ pub async fn serve<I: Intake>(
     config: &ForwardConfig,
     name: &str,
     intake: I,
-    clock: Clock,
-    stats: Arc<ForwardStats>,
+    resources: Resources,
     mut shutdown: Shutdown,
 ) -> io::Result<()> {
+    let Resources { clock, stats, budget } = resources;
     let shared = Arc::new(Shared {
         intake,
         clock,
@@ -53,6 +65,7 @@ pub async fn serve<I: Intake>(
         inflated_bound: config.limits.inflated.0,
         frame_time: config.limits.frame_time.0,
         stats,
+        budget,
         activity: Default::default(),
         busy: Default::default(),
     });

@@ -37,6 +37,7 @@ fn shared(ack: AckMode) -> Shared<Counting> {
         inflated_bound: 1 << 20,
         frame_time: Duration::from_secs(30),
         stats: Arc::default(),
+        budget: Arc::new(Budget::new(1 << 20)),
         activity: AtomicU64::new(0),
         busy: AtomicUsize::new(0),
     }
@@ -123,7 +124,7 @@ async fn a_peer_that_never_reads_its_acks_is_left_in_the_end() {
         assert!(sent < 100_000, "it goes on for ever");
     }
     assert!(matches!(bench.task.await.expect("no panic"), End::AcksUnread));
-    assert!(sent > 1000, "only {sent} chunks were read");
+    assert!(sent > 200, "only {sent} chunks were read");
 }
 
 #[tokio::test]
@@ -182,10 +183,10 @@ impl Intake for Holding {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_left_does_not_hold_its_place_until_a_dead_sink_works_again() {
-    let Shared { clock, ack, frame_bound, inflated_bound, frame_time, stats, activity, busy, .. } =
+    let Shared { clock, ack, frame_bound, inflated_bound, frame_time, stats, budget, activity, busy, .. } =
         shared(AckMode::Delivered);
     let intake = Holding::default();
-    let shared = Shared { intake, clock, ack, frame_bound, inflated_bound, frame_time, stats, activity, busy };
+    let shared = Shared { intake, clock, ack, frame_bound, inflated_bound, frame_time, stats, budget, activity, busy };
     let (ours, mut peer) = duplex(1 << 10);
     let (reader, writer) = tokio::io::split(ours);
     let asking = [&[0x94, 0xa1, b't', 0x01, 0x80, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();

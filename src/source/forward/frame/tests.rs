@@ -62,6 +62,7 @@ fn see_within(pieces: &[&[u8]], frame: u64, inflated: u64) -> Seen {
                         seen.records.push((batch.tag.as_str().into(), span.time, batch.map(span).to_vec()));
                     }
                 }
+                Ok(Some(Found::Grow(_))) => {}
                 Ok(Some(Found::End)) => {
                     seen.acks.push((chunk.take().expect("a chunk is open").into(), seen.records.len()));
                 }
