@@ -52,7 +52,7 @@ lint: ## format, clippy, docs, licences
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 	$(MAKE) deny
 
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
