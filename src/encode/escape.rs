@@ -27,12 +27,15 @@ pub(super) struct Escaped {
 /// Appends text that should be UTF-8, escaped; each sequence that is none becomes one U+FFFD (as the Unicode standard
 /// recommends it, "substitution of maximal subparts").
 pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
-    if std::str::from_utf8(bytes).is_ok() {
-        utf8(bytes, out);
+    // Most text is ASCII to its end: then the one pass that looks for escapes is all it takes.
+    let ascii = escape::<true>(bytes, out);
+    let rest = &bytes[ascii..];
+    if std::str::from_utf8(rest).is_ok() {
+        utf8(rest, out);
         return Escaped { len: bytes.len(), replaced: false };
     }
-    let mut len = 0;
-    for chunk in bytes.utf8_chunks() {
+    let mut len = ascii;
+    for chunk in rest.utf8_chunks() {
         utf8(chunk.valid().as_bytes(), out);
         len += chunk.valid().len();
         if !chunk.invalid().is_empty() {
@@ -45,12 +48,21 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
 
 /// Appends UTF-8 text, escaped.
 pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
+    escape::<false>(bytes, out);
+}
+
+/// Escapes all bytes, or, if asked, up to the step that holds the first one that is not ASCII; returns how many.
+#[inline]
+fn escape<const ASCII_ONLY: bool>(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     out.reserve(bytes.len());
     let mut clean = 0; // where the run of bytes begins that need no escape and are not written yet
     let mut pos = 0;
     while let Some(step) = bytes[pos..].first_chunk::<STEP>() {
-        if has_special(step) {
+        if stops::<ASCII_ONLY>(step) {
             out.extend_from_slice(&bytes[clean..pos]);
+            if ASCII_ONLY && !step.is_ascii() {
+                return pos;
+            }
             escape_step(step, out);
             clean = pos + STEP;
         }
@@ -62,17 +74,24 @@ pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
         // Spaces need no escape; they are cut off again.
         let mut step = [b' '; STEP];
         step[..tail.len()].copy_from_slice(tail);
-        if has_special(&step) {
+        if !stops::<ASCII_ONLY>(&step) {
+            out.extend_from_slice(tail);
+        } else if ASCII_ONLY && !step.is_ascii() {
+            return pos;
+        } else {
             escape_step(&step, out);
             out.truncate(out.len() - (STEP - tail.len()));
-        } else {
-            out.extend_from_slice(tail);
         }
     }
+    bytes.len()
 }
 
-fn has_special(step: &[u8; STEP]) -> bool {
-    step.iter().fold(false, |found, &b| found | (b < 0x20) | (b == b'"') | (b == b'\\'))
+/// Whether a byte needs an escape, or, if asked, is not ASCII.
+#[inline(always)]
+fn stops<const ASCII_ONLY: bool>(step: &[u8; STEP]) -> bool {
+    // As signed numbers, control characters and what is not ASCII are both below the space.
+    let low = |b: u8| if ASCII_ONLY { (b as i8) < 0x20 } else { b < 0x20 };
+    step.iter().fold(false, |found, &b| found | low(b) | (b == b'"') | (b == b'\\'))
 }
 
 /// Writes eight bytes at a time into a buffer on the stack: a store of fixed length costs less than a copy of few bytes.

@@ -45,7 +45,9 @@ impl Drained {
 struct Running {
     sources: JoinSet<()>,
     sinks: JoinSet<()>,
-    /// Timers, the admin server, the metadata fetch: ended without ceremony.
+    /// The workers' timers: they end with the process only.
+    timers: JoinSet<()>,
+    /// The admin server and the metadata fetch: ended without ceremony.
     helpers: JoinSet<()>,
     control: Control,
     phase: tokio::sync::watch::Sender<Phase>,
@@ -64,6 +66,7 @@ impl Pipeline {
             () = stop => false,
             Some(ended) = running.sinks.join_next() => fail("a sink", ended),
             Some(ended) = running.sources.join_next() => fail("a source", ended),
+            Some(ended) = running.timers.join_next() => fail("a timer", ended),
         };
         let before = report::dropped(&running.ledger.snapshot());
         let books = running.drain(drain).await;
@@ -73,7 +76,8 @@ impl Pipeline {
 
     async fn spawn(self) -> Running {
         let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state } = self;
-        let (mut helpers, mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let (mut helpers, mut timers) = (JoinSet::new(), JoinSet::new());
+        let (mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new());
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
@@ -82,7 +86,7 @@ impl Pipeline {
         }
         let intakes: Vec<_> = sources.iter().map(|source| source.intake.clone()).collect();
         for intake in intakes.clone() {
-            helpers.spawn(async move { intake.tick().await });
+            timers.spawn(async move { intake.tick().await });
         }
         if let Some(endpoint) = metadata::endpoint(plan.metadata) {
             learn_metadata(&mut helpers, endpoint, &intakes, &state).await;
@@ -100,7 +104,7 @@ impl Pipeline {
             });
         }
         state.ready.store(true, Ordering::Release);
-        Running { sources: tasks, sinks, helpers, control, phase, intakes, queues, ledger, state }
+        Running { sources: tasks, sinks, timers, helpers, control, phase, intakes, queues, ledger, state }
     }
 }
 
@@ -141,6 +145,7 @@ impl Running {
         let closed = async { while self.sources.join_next().await.is_some() {} };
         let _ = timeout(plan.quiet, closed).await;
         self.sources.shutdown().await;
+        self.timers.shutdown().await;
         self.helpers.shutdown().await;
         self.ledger.snapshot()
     }
@@ -154,6 +159,7 @@ async fn learn_metadata(
     intakes: &[SourceIntake],
     state: &Arc<AdminState>,
 ) {
+    intakes.iter().for_each(SourceIntake::expect_metadata);
     let (known, wait) = tokio::sync::oneshot::channel();
     let (intakes, state) = (intakes.to_vec(), Arc::clone(state));
     helpers.spawn(async move {

@@ -46,8 +46,12 @@ struct Worker {
     /// Bytes that open blocks may hold, all outlets together.
     open_limit: usize,
     ecs: Option<Arc<EcsMetadata>>,
+    /// Records should carry metadata; those that come before it are counted.
+    wants_metadata: bool,
     tally: Tally,
     ledger: Arc<Ledger>,
+    /// By sink: whether this source has ever routed to it.
+    reached: Arc<[AtomicBool]>,
     joined: Vec<RecordBatch>,
     /// When the next block or partial line is due; the timer sleeps until then.
     due: Option<Moment>,
@@ -61,8 +65,10 @@ pub(super) struct SourceIntake(Arc<Shared>);
 struct Shared {
     worker: Mutex<Worker>,
     clock: Clock,
-    /// By sink: its queue, and whether this source has ever routed to it.
-    reached: Vec<(Arc<Queue>, AtomicBool)>,
+    /// By sink.
+    queues: Vec<Arc<Queue>>,
+    /// By sink: whether this source has ever routed to it.
+    reached: Arc<[AtomicBool]>,
     /// The worker's `due` has come nearer.
     nearer: Notify,
 }
@@ -90,7 +96,8 @@ impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
         let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit } = parts;
-        let reached = outlets.iter().map(|outlet| (Arc::clone(outlet.queue()), AtomicBool::new(false))).collect();
+        let queues: Vec<_> = outlets.iter().map(|outlet| Arc::clone(outlet.queue())).collect();
+        let reached: Arc<[AtomicBool]> = outlets.iter().map(|_| AtomicBool::new(false)).collect();
         let tally = Tally {
             routes: vec![NONE; ledger.books().routes.len()],
             sinks: vec![NONE; outlets.len()],
@@ -108,12 +115,19 @@ impl SourceIntake {
             outlets,
             open_limit,
             ecs: None,
+            wants_metadata: false,
             tally,
             ledger,
+            reached: Arc::clone(&reached),
             joined: Vec::new(),
             due: None,
         };
-        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, reached, nearer: Notify::new() }))
+        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, queues, reached, nearer: Notify::new() }))
+    }
+
+    /// Task metadata is on its way: records that come before it are counted.
+    pub(super) fn expect_metadata(&self) {
+        self.worker().wants_metadata = true;
     }
 
     /// Task metadata has arrived: every record from now on carries it.
@@ -170,11 +184,6 @@ impl Intake for SourceIntake {
             None => joined.push(batch),
         }
         worker.route_all(joined, now);
-        for (sink, (_, reached)) in self.0.reached.iter().enumerate() {
-            if worker.tally.sinks[sink].records > 0 {
-                reached.store(true, Ordering::Relaxed);
-            }
-        }
         worker.dispatch();
         if worker.due != before && worker.due.is_some() {
             self.0.nearer.notify_one();
@@ -182,7 +191,7 @@ impl Intake for SourceIntake {
     }
 
     async fn room(&self) {
-        for (queue, reached) in &self.0.reached {
+        for (queue, reached) in self.0.queues.iter().zip(&*self.0.reached) {
             if reached.load(Ordering::Relaxed) {
                 queue.room().await;
             }
@@ -211,6 +220,9 @@ impl Worker {
     }
 
     fn route(&mut self, batch: &RecordBatch, now: Moment) {
+        if self.wants_metadata && self.ecs.is_none() {
+            self.metrics.event(&self.name, "without_metadata", batch.records.len() as u64);
+        }
         for &span in &batch.records {
             let map = batch.map(span);
             let record = Record {
@@ -247,7 +259,7 @@ impl Worker {
         }
     }
 
-    /// Enters the tally in the books. `sinks` stays readable until [`Worker::dispatch`].
+    /// Enters the tally in the books.
     fn enter(&mut self) {
         let mut books = self.ledger.books();
         let tally = &mut self.tally;
@@ -261,9 +273,13 @@ impl Worker {
             book.matched += std::mem::take(count);
         }
         for (sink, book) in books.sinks.iter_mut().enumerate() {
-            let (accepted, malformed) = (tally.sinks[sink], std::mem::take(&mut tally.malformed[sink]));
+            let (accepted, malformed) =
+                (std::mem::take(&mut tally.sinks[sink]), std::mem::take(&mut tally.malformed[sink]));
             book.accepted += accepted;
             book.open += accepted;
+            if accepted != NONE {
+                self.reached[sink].store(true, Ordering::Relaxed);
+            }
             if malformed != NONE {
                 book.open -= malformed;
                 *book.dropped.entry("malformed").or_default() += malformed;
@@ -273,7 +289,6 @@ impl Worker {
 
     fn dispatch(&mut self) {
         self.tell_joined();
-        self.tally.sinks.fill(NONE);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
             if let Some(outlet) = self.outlets.iter_mut().max_by_key(|outlet| outlet.open_bytes()) {
                 outlet.seal_largest();

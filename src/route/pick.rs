@@ -45,7 +45,7 @@ struct Slot {
     root: usize,
 }
 
-/// A value that outlives nothing: texts are places in the record's map or in [`Picker::text`].
+/// A value that outlives nothing: texts are places in the record's map or in the text of its `State`.
 #[derive(Clone, Debug)]
 enum Picked {
     Missing,

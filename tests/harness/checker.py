@@ -320,7 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body):
         backend = http.client.HTTPConnection(*self.owner.backend, timeout=60)
-        headers = {n: v for n, v in self.headers.items() if n.lower() not in ("connection", "expect")}
+        # moto looks for a bucket in the name of the host, so it gets its own address.
+        headers = {n: v for n, v in self.headers.items() if n.lower() not in ("connection", "expect", "host")}
         backend.request(self.command, self.path, body=body, headers=headers)
         answer = backend.getresponse()
         content = answer.read()

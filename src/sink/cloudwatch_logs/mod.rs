@@ -1,6 +1,6 @@
 //! The `cloudwatch_logs` sink: PutLogEvents requests built at send time.
 //!
-//! [`run`] decides which blocks leave when, `deliver` sees one flight through to its end, [`request`] knows the rules
+//! [`fn@run`] decides which blocks leave when, `deliver` sees one flight through to its end, [`request`] knows the rules
 //! of a request, `create` makes groups and streams that are missing, `client` makes the calls.
 
 #[cfg(feature = "aws")]

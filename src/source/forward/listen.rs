@@ -38,7 +38,7 @@ pub enum BindError {
     },
 }
 
-/// The bound sockets of a source: they take connections, which wait until [`super::serve`] accepts them.
+/// The bound sockets of a source: they take connections, which wait until [`fn@super::serve`] accepts them.
 #[derive(Debug, Default)]
 pub struct Listeners {
     pub(super) unix: Vec<(UnixListener, SocketFile)>,
