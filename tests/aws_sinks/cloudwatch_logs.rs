@@ -191,6 +191,29 @@ async fn a_race_for_the_group_and_a_lost_answer_still_set_its_retention() {
 }
 
 #[tokio::test]
+async fn settings_of_a_new_group_that_aws_refuses_hold_records_until_they_are_mended() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let no_key = "The specified KMS Key Id could not be found.";
+    for _ in 0..3 {
+        fake.script("CreateLogGroup", Reply::Error(400, "InvalidParameterException", no_key));
+    }
+    push(&rig, &stream("g", "s"), &texts("x", 3));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.delivered, book.dropped.len()), (book.accepted, 0));
+    assert_eq!(fake.state().count("CreateLogGroup"), 4);
+}
+
+#[tokio::test]
+async fn a_name_that_aws_refuses_is_not_tried_again() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let name = "1 validation error detected: Value 'a*' at 'logGroupName' failed to satisfy constraint";
+    fake.script("CreateLogGroup", Reply::Error(400, "InvalidParameterException", name));
+    push(&rig, &stream("g", "s"), &texts("x", 3));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, fake.state().count("CreateLogGroup")), (3, 1));
+}
+
+#[tokio::test]
 async fn one_in_flight_keeps_the_order_and_fills_requests() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let partition = ready(&fake);

@@ -145,11 +145,22 @@ pub(super) fn describe(target: &Target) -> String {
     format!("log stream {} of group {}", target.stream, target.group)
 }
 
+/// Whether AWS finds fault with the name of the group or stream, which no later attempt can change.
+pub(super) fn blames_names(failure: &Failure) -> bool {
+    // As in "Value 'a*b' at 'logGroupName' failed to satisfy constraint".
+    failure.text.contains("'logGroupName'") || failure.text.contains("'logStreamName'")
+}
+
 fn judge(action: &str, target: &Target, failure: Failure) -> Attempt<()> {
     let text = format!("{}: {}", describe(target), failure.text);
     match &*failure.code {
+        // Only other names would help, and those come from the records; a stream is made of nothing else.
+        "InvalidParameterException" if action == "logs:CreateLogStream" || blames_names(&failure) => {
+            Attempt::Rejected("rejected", text)
+        }
+        // A key, class or tag can be mended outside, or here before the records are too old.
         "InvalidParameterException" => {
-            Attempt::Rejected("rejected", format!("{text}; correct the names, or `create` (class, KMS key, tags)"))
+            Attempt::Retry(failure.retry_after, format!("{text}; correct `create` (class, KMS key, tags), or the key"))
         }
         "LimitExceededException" => {
             Attempt::Retry(failure.retry_after, format!("{text}; delete log groups, or ask AWS for a higher quota"))
