@@ -12,7 +12,7 @@ use logweir::record::{Outcome, Record, Tag, Tickets};
 use logweir::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass, run_with};
 use serde_json::json;
 
-use crate::fake::{Fake, Reply};
+use crate::fake::{Fake, POISON, Reply};
 use crate::rig::{Rig, access, quick, ticket, until};
 
 fn config(fake: &Fake) -> CloudWatchLogsConfig {
@@ -119,17 +119,39 @@ async fn each_passing_error_only_delays_records() {
 async fn what_aws_refuses_is_dropped_and_the_queue_moves_on() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let partition = ready(&fake);
-    fake.script("PutLogEvents", Reply::Error(400, "InvalidParameterException", "1 validation error detected"));
     let (tickets, outcome) = ticket();
-    push_for(&rig, &tickets, &partition, &texts("poison", 3));
+    push_for(&rig, &tickets, &partition, &texts(POISON, 3));
     drop(tickets);
     let sink = tokio::spawn(run_with(rig.context.clone(), config(&fake), access()));
-    until("the poison is dropped", || rig.book().dropped.contains_key("rejected")).await;
+    until("the poison is dropped", || rig.book().waiting() == Count::default()).await;
     assert_eq!(outcome.try_iter().collect::<Vec<_>>(), [Outcome::Dropped], "a sender must not repeat it");
     push(&rig, &partition, &texts("good", 3));
     let book = rig.end(async { sink.await.expect("it returns") }).await;
     assert_eq!((book.dropped["rejected"].records, book.delivered.records), (3, 3));
     assert_eq!(messages(&fake), texts("good", 3));
+}
+
+#[tokio::test]
+async fn of_a_request_that_aws_refuses_only_the_event_at_fault_is_dropped() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let partition = ready(&fake);
+    let mut content = texts("good", 1000);
+    content.splice(700..700, texts(POISON, 1));
+    push(&rig, &partition, &content);
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, book.delivered.records), (1, 1000));
+    assert_eq!(messages(&fake), texts("good", 1000));
+}
+
+#[tokio::test]
+async fn a_request_whose_events_are_all_refused_takes_a_bounded_number_of_calls() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let partition = ready(&fake);
+    push(&rig, &partition, &texts(POISON, 5000));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, book.delivered.records), (5000, 0));
+    let calls = fake.state().count("PutLogEvents");
+    assert!(calls < 300, "{calls} calls");
 }
 
 #[tokio::test]
