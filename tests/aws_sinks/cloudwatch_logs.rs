@@ -236,6 +236,23 @@ async fn a_name_that_aws_refuses_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn records_of_a_new_group_never_wait_for_its_retention() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let mut config = config(&fake);
+    config.create.retention_days = Some(7);
+    fake.script("PutRetentionPolicy", Reply::Silence);
+    (0..5).for_each(|at| push(&rig, &stream("g", &format!("s{at}")), &texts("x", 3)));
+    // Longer than any test: nothing but an answer ends an attempt.
+    let access = Access { attempt_timeout: Duration::from_secs(3600), ..access() };
+    let sink = tokio::spawn(run_with(rig.context.clone(), config, access));
+    until("retention is asked for", || fake.state().count("PutRetentionPolicy") == 1).await;
+    rig.drain();
+    until("all is delivered", || rig.book().delivered.records == 15).await;
+    let book = rig.end(async { sink.await.expect("it returns") }).await;
+    assert_eq!((book.delivered, fake.state().count("PutRetentionPolicy")), (book.accepted, 1));
+}
+
+#[tokio::test]
 async fn one_in_flight_keeps_the_order_and_fills_requests() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let partition = ready(&fake);

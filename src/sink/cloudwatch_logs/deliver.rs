@@ -23,7 +23,7 @@ use crate::spool::Lease;
 pub(super) struct Delivery {
     sink: Arc<str>,
     clock: Clock,
-    logs: Logs,
+    logs: Arc<Logs>,
     bodies: Arc<Bodies>,
     creator: Creator,
     retry: Retry,
@@ -59,7 +59,7 @@ impl Delivery {
         Arc::new(Self {
             sink: Arc::clone(&context.name),
             clock: context.clock,
-            logs: Logs::new(config, access, context.metrics.clone()),
+            logs: Arc::new(Logs::new(config, access, context.metrics.clone())),
             bodies: Bodies::new(config.compression),
             creator: Creator::new(&context.name, config.create.clone()),
             retry: Retry::new(context, config.retry.clone()),
@@ -112,6 +112,11 @@ impl Delivery {
         }
         lease.into_receipt().settled(rejects.as_slice());
         carried
+    }
+
+    /// After the last flight: ends what goes on beside the records.
+    pub(super) async fn finish(&self) {
+        self.creator.finish().await;
     }
 
     /// One attempt; what is missing is created on the way.
