@@ -256,6 +256,7 @@ fn s3_api(method: &Method, query: &BTreeMap<String, String>) -> &'static str {
         ("PUT", ..) => "PutObject",
         ("POST", true, _) => "CreateMultipartUpload",
         ("POST", ..) => "CompleteMultipartUpload",
+        ("DELETE", ..) => "AbortMultipartUpload",
         ("HEAD", ..) => "HeadObject",
         other => panic!("{other:?} is not asked for"),
     }
@@ -305,6 +306,9 @@ fn s3(
             let body = parts.into_values().flatten().collect();
             state.objects.insert(key, Object { body, headers });
             return Ok("<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>".into());
+        }
+        "AbortMultipartUpload" => {
+            state.uploads.remove(&id).expect("there is such an upload");
         }
         "HeadObject" if !state.objects.contains_key(&key) => return Err((404, "NotFound", "".into())),
         _ => {}
