@@ -90,7 +90,9 @@ impl Load {
     /// Sends frames on a schedule and measures each ack from its frame's due time, in microseconds.
     pub(crate) fn ack_latencies(&self, socket: &mut UnixStream, every: Duration, time: Duration) -> Histogram<u64> {
         let mut reader = socket.try_clone().expect("a socket can be cloned");
-        let total = (time.as_secs_f64() / every.as_secs_f64()) as u32;
+        // Whole rounds: frames differ in their number of records.
+        let round = self.frames.len() as u32;
+        let total = ((time.as_secs_f64() / every.as_secs_f64()) as u32).div_ceil(round) * round;
         let ack_len = ack(0).len();
         let start = Instant::now();
         let acks = std::thread::spawn(move || {
