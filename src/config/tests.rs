@@ -512,9 +512,9 @@ proptest! {
 #[test]
 fn a_condition_that_does_not_compile_is_pointed_at() {
     insta::assert_snapshot!(errors_with("level >= WARN", "level >= WRAN"), @r#"
-    error: c.yaml:4:32: routes[0].when: compares the names `level` and `WRAN`; one side must be a literal
+    error: c.yaml:4:35: routes[0].when: `WRAN` is no level; accepted: TRACE DEBUG INFO WARN ERROR FATAL; did you mean `WARN`?
         4 |   - {name: errors, when: level >= WRAN, to: [alerts, archive]}
-          |                                ^
+          |                                   ^
     1 error
     "#);
     insta::assert_snapshot!(errors_with("level >= WARN", "'log.status = 200'"), @r#"
