@@ -316,6 +316,53 @@ tests:
     "#);
 }
 
+/// The messages of a text with their paths, without places.
+fn messages(text: &str, vars: &'static [(&'static str, &'static str)]) -> Vec<String> {
+    let problems = load("c.yaml", text, &host(vars)).expect_err(text);
+    problems.list.into_iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect()
+}
+
+#[test]
+fn what_follows_from_another_mistake_is_not_said() {
+    let tests = "tests: [{name: t, tag: t, record: {}, source: forward, expect: {routes: [errors], to: [archive]}}]\n";
+    let text = format!("{GOOD}{tests}");
+    for (from, to, path) in [
+        ("when: level", "if: level", "routes[0].if: "),
+        ("to: [alerts, archive]", "to: alerts", "routes[0].to: "),
+        ("when: level >= WARN", "when: !has(record.x)", "routes[0].when: "),
+        ("when: level >= WARN", "when: [1]", "routes[0].when: "),
+        ("when: level >= WARN", "when: \"${UNSET}\"", "routes[0].when: "),
+        ("routes:", "route:", "route: "),
+        ("sinks:", "sink:", "sink: "),
+        ("sources:", "source:", "source: "),
+        ("type: s3", "type: s4", "sinks.archive.type: "),
+        ("bucket: my-logs", "buckets: my-logs", "sinks.archive.buckets: "),
+        ("listen: [tcp://127.0.0.1:24224]", "listen: 1", "sources.forward.listen: "),
+        ("  forward: {listen: [tcp://127.0.0.1:24224]}", "  - forward", "sources: "),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let found = messages(&text.replacen(from, to, 1), &[]);
+        // A misspelt key is also missing.
+        let others = found.iter().filter(|message| !message.contains("is missing")).count();
+        assert!(others == 1 && found.iter().any(|message| message.starts_with(path)), "{to}: {found:#?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_named_where_empty_is_a_mistake() {
+    for (from, to, path) in [
+        ("memory: 64MiB", "memory: ${MEM}", "memory"),
+        ("bucket: my-logs", "bucket: \"${MEM}\"", "sinks.archive.bucket"),
+        ("tcp://127.0.0.1:24224", "\"${MEM}\"", "sources.forward.listen[0]"),
+    ] {
+        let found = messages(&GOOD.replacen(from, to, 1), &[("MEM", "")]);
+        let [message] = found.as_slice() else { panic!("{to}: {found:#?}") };
+        assert!(message.starts_with(&format!("{path}: the variable `MEM` is set but empty")), "{message}");
+    }
+    let text = GOOD.replacen("bucket: my-logs", "bucket: my-logs, prefix: \"${MEM}\"", 1);
+    assert!(load("c.yaml", &text, &host(&[("MEM", "")])).is_ok(), "an empty prefix may be meant");
+}
+
 #[test]
 fn tests_that_name_what_is_not_there_are_errors() {
     let tests = "\
