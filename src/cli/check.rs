@@ -239,7 +239,12 @@ mod tests {
 
     #[test]
     fn the_plan_is_said_in_words() {
-        let host = Host { vars: &|name| (name == "LOG_BUCKET").then(|| "my-logs".to_owned()), memory_limit: None };
+        let vars = |name: &str| match name {
+            "LOG_BUCKET" => Some("my-logs".to_owned()),
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            _ => None,
+        };
+        let host = Host { vars: &vars, memory_limit: None };
         let text = include_str!("../../config/aggregator.yaml");
         let plan = config::load("aggregator.yaml", text, &host).unwrap_or_else(|problems| panic!("{problems}"));
         let mut out = Vec::new();

@@ -7,7 +7,7 @@ use super::check::{self, Check, Step::Key};
 use super::file::{File, Metadata};
 use super::plan::{DrainPlan, MemoryOrigin, MemoryPlan, Plan};
 use super::problem::{Problem, Problems};
-use super::substitute::{Vars, substitute};
+use super::substitute::{Vars, empty_variables, substitute};
 use super::value::Size;
 use super::yaml::{self, Content, Node};
 
@@ -52,26 +52,37 @@ pub fn load(file: &str, text: &str, host: &Host<'_>) -> Result<Plan, Problems> {
 
 fn plan(text: &str, host: &Host<'_>, problems: &mut Vec<Problem>) -> Option<Plan> {
     let mut root = yaml::parse(text, problems)?;
+    let mut empty = Vec::new();
+    empty_variables(&root, "", host.vars, &mut empty);
     substitute(&mut root, "", host.vars, problems);
     // What a scalar without its variable looks like is no second mistake.
     let broken: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
     let mut found = Vec::new();
-    let plan = checked(text, &root, host, &mut found);
+    let plan = checked(text, &root, host, &broken, &mut found);
+    for problem in &mut found {
+        // Empty may be meant; where it is a mistake, the variable is its cause.
+        if let Some((_, name)) = empty.iter().find(|(path, _)| *path == problem.path) {
+            problem.message = format!(
+                "the variable `{name}` is set but empty; give it a value, or a default: `${{{name}:-default}}`"
+            );
+        }
+    }
     problems.extend(found.into_iter().filter(|problem| !broken.contains(&problem.path)));
     Some(plan)
 }
 
 /// The plan of a tree; one to be thrown away when there are problems.
-fn checked(text: &str, root: &Node, host: &Host<'_>, problems: &mut Vec<Problem>) -> Plan {
+fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems: &mut Vec<Problem>) -> Plan {
     let file = super::read::read(root, problems);
-    let mut check = Check { text, root, problems: Vec::new(), warnings: Vec::new() };
+    let broken = broken.iter().chain(problems.iter().map(|problem| &problem.path)).cloned().collect();
+    let mut check = Check { text, root, vars: host.vars, broken, problems: Vec::new(), warnings: Vec::new() };
 
     let memory = memory(&mut check, file.memory, host.memory_limit);
     let sources = check::sources(&mut check, &file.sources);
     let sinks = check::sinks(&mut check, &file.sinks, &memory);
     let routes = check::routes(&mut check, &file.routes, &file.level);
     let admin = check::admin(&mut check, file.admin.as_ref(), &sources);
-    let tests = check::tests(&mut check, &file.tests, &routes);
+    let tests = check::tests(&mut check, &file.tests);
     let drain = drain(&mut check, &file);
     for (index, sink) in sinks.iter().enumerate() {
         if !routes.iter().any(|route| route.sinks.contains(&index)) {

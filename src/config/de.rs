@@ -38,7 +38,8 @@ pub(super) fn section<T: de::DeserializeOwned>(
         let wrong_before = error.missing.is_some_and(|key| wrong.contains(&join_key(&place, key)));
         if !wrong_before {
             let at = error.at.unwrap_or(if error.missing.is_some() { at } else { node.at });
-            problems.push(Problem { at: Some(at), path: place.clone(), message: error.message });
+            let hint = example(&place, &error).map_or(String::new(), |example| format!(", for example `{example}`"));
+            problems.push(Problem { at: Some(at), path: place.clone(), message: error.message + &hint });
         }
         wrong.insert(place);
         match error.item {
@@ -47,6 +48,37 @@ pub(super) fn section<T: de::DeserializeOwned>(
         };
     }
     None
+}
+
+/// What someone may write who left out a key, or wrote something else than a map.
+fn example(path: &str, error: &Error) -> Option<&'static str> {
+    let key = match error.missing {
+        Some(key) => key,
+        None if error.message.ends_with("expected a map") || error.message.ends_with("expected a map, or false") => {
+            path.rsplit('.').next()?
+        }
+        None => return None,
+    };
+    Some(match key {
+        "admin" => "admin: {listen: 127.0.0.1:9600}",
+        "batch" => "batch: {age: 2s}",
+        "bucket" => "bucket: my-logs",
+        "create" => "create: {retention_days: 30}",
+        "drain" => "drain: {timeout: 25s}",
+        "expect" => "expect: {to: [archive]}",
+        "level" => "level: {fields: [severity]}",
+        "limits" => "limits: {frame: 8MiB}",
+        "listen" => "listen: [tcp://127.0.0.1:24224]",
+        "log" => "log: {level: debug}",
+        "log_group" => "log_group: /ecs/app",
+        "object" => "object: {size: 64MiB}",
+        "path" => "path: /var/log/app",
+        "record" => "record: {log: text}",
+        "retry" => "retry: {max: 30s}",
+        "tag" => "tag: app-firelens-1",
+        "to" => "to: [archive]",
+        _ => return None,
+    })
 }
 
 /// A step from the outside to the place of an error.

@@ -129,7 +129,12 @@ fn type_of(entry: &Entry, path: &str, types: &[&'static str], problems: &mut Vec
         },
         None if known(&entry.key).is_some() => return known(&entry.key),
         None => {
-            let message = format!("the key `type` is missing, and the name is no type; accepted: {}", types.join(", "));
+            let example = types.first().copied().unwrap_or_default();
+            let accepted = types.join(", ");
+            let message = format!(
+                "the key `type` is missing, and the name is no type; accepted: {accepted}; write for example `type: \
+                 {example}`"
+            );
             (entry.at, path.to_owned(), message)
         }
     };

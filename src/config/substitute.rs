@@ -31,6 +31,29 @@ pub(super) fn substitute(node: &mut Node, path: &str, vars: &Vars<'_>, problems:
     }
 }
 
+/// Scalars that are one variable which is set but empty: path and variable. Taken before substitution.
+pub(super) fn empty_variables(node: &Node, path: &str, vars: &Vars<'_>, found: &mut Vec<(String, String)>) {
+    match &node.content {
+        Content::Scalar(scalar) => {
+            let name = scalar.text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            found.extend(
+                name.filter(|name| vars(name).is_some_and(|value| value.is_empty()))
+                    .map(|name| (path.to_owned(), name.to_owned())),
+            );
+        }
+        Content::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                empty_variables(item, &format!("{path}[{index}]"), vars, found);
+            }
+        }
+        Content::Map(entries) => {
+            for entry in entries {
+                empty_variables(&entry.value, &join_key(path, &entry.key), vars, found);
+            }
+        }
+    }
+}
+
 /// Replaces the variables of one scalar; what is wrong with them.
 fn expand(scalar: &mut Scalar, vars: &Vars<'_>) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -35,7 +35,8 @@ fn errors_with(from: &str, to: &str) -> String {
 }
 
 fn good(text: &str) -> Plan {
-    load("c.yaml", text, &host(&[("LOG_BUCKET", "my-logs")])).unwrap_or_else(|problems| panic!("{problems}"))
+    load("c.yaml", text, &host(&[("LOG_BUCKET", "my-logs"), ("AWS_REGION", "eu-west-1")]))
+        .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn the_type_of_a_sink_must_be_known() {
     1 error
     "#);
     insta::assert_snapshot!(errors_with("type: s3, ", ""), @r#"
-    error: c.yaml:8:3: sinks.archive: the key `type` is missing, and the name is no type; accepted: s3, cloudwatch_logs, file, stdout
+    error: c.yaml:8:3: sinks.archive: the key `type` is missing, and the name is no type; accepted: s3, cloudwatch_logs, file, stdout; write for example `type: s3`
         8 |   archive: {bucket: my-logs}
           |   ^
     1 error
@@ -291,7 +292,7 @@ tests:
     error: c.yaml:7:11: routes[1].when: the last route must take what is left, so it has no `when`; add one below: `- {name: rest, to: [archive]}`, or `to: []` to drop what is left
         7 |     when: level < WARN
           |           ^
-    error: c.yaml:10:3: sinks.alerts: the key `log_group` is missing
+    error: c.yaml:10:3: sinks.alerts: the key `log_group` is missing, for example `log_group: /ecs/app`
        10 |   alerts:
           |   ^
     error: c.yaml:12:18: sinks.alerts.retry.max: `soon` is no span of time; write for example 250ms, 5m or 1h
@@ -306,7 +307,7 @@ tests:
     error: c.yaml:16:31: sinks.archive.object.age: `5` is no span of time; write for example 250ms, 5m or 1h
        16 |     object: {size: huge, age: 5}
           |                               ^
-    error: c.yaml:17:8: drain: found the text `25s`, expected a map
+    error: c.yaml:17:8: drain: found the text `25s`, expected a map, for example `drain: {timeout: 25s}`
        17 | drain: 25s
           |        ^
     error: c.yaml:19:49: tests[0].expect.to[0]: unknown sink `archiv`, did you mean `archive`? accepted: alerts, archive
@@ -314,6 +315,84 @@ tests:
           |                                                 ^
     11 errors
     "#);
+}
+
+/// The messages of a text with their paths, without places.
+fn messages(text: &str, vars: &'static [(&'static str, &'static str)]) -> Vec<String> {
+    let problems = load("c.yaml", text, &host(vars)).expect_err(text);
+    problems.list.into_iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect()
+}
+
+#[test]
+fn what_follows_from_another_mistake_is_not_said() {
+    let tests = "tests: [{name: t, tag: t, record: {}, source: forward, expect: {routes: [errors], to: [archive]}}]\n";
+    let text = format!("{GOOD}{tests}");
+    for (from, to, path) in [
+        ("when: level", "if: level", "routes[0].if: "),
+        ("to: [alerts, archive]", "to: alerts", "routes[0].to: "),
+        ("when: level >= WARN", "when: !has(record.x)", "routes[0].when: "),
+        ("when: level >= WARN", "when: [1]", "routes[0].when: "),
+        ("when: level >= WARN", "when: \"${UNSET}\"", "routes[0].when: "),
+        ("routes:", "route:", "route: "),
+        ("sinks:", "sink:", "sink: "),
+        ("sources:", "source:", "source: "),
+        ("type: s3", "type: s4", "sinks.archive.type: "),
+        ("bucket: my-logs", "buckets: my-logs", "sinks.archive.buckets: "),
+        ("listen: [tcp://127.0.0.1:24224]", "listen: 1", "sources.forward.listen: "),
+        ("  forward: {listen: [tcp://127.0.0.1:24224]}", "  - forward", "sources: "),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let found = messages(&text.replacen(from, to, 1), &[]);
+        // A misspelt key is also missing.
+        let others = found.iter().filter(|message| !message.contains("is missing")).count();
+        assert!(others == 1 && found.iter().any(|message| message.starts_with(path)), "{to}: {found:#?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_named_where_empty_is_a_mistake() {
+    for (from, to, path) in [
+        ("memory: 64MiB", "memory: ${MEM}", "memory"),
+        ("bucket: my-logs", "bucket: \"${MEM}\"", "sinks.archive.bucket"),
+        ("tcp://127.0.0.1:24224", "\"${MEM}\"", "sources.forward.listen[0]"),
+    ] {
+        let found = messages(&GOOD.replacen(from, to, 1), &[("MEM", "")]);
+        let [message] = found.as_slice() else { panic!("{to}: {found:#?}") };
+        assert!(message.starts_with(&format!("{path}: the variable `MEM` is set but empty")), "{message}");
+    }
+    let text = GOOD.replacen("bucket: my-logs", "bucket: my-logs, prefix: \"${MEM}\"", 1);
+    assert!(load("c.yaml", &text, &host(&[("MEM", "")])).is_ok(), "an empty prefix may be meant");
+}
+
+#[test]
+fn a_section_that_is_no_map_or_misses_a_key_gets_an_example() {
+    for (from, to, example) in [
+        ("memory: 64MiB", "admin: 127.0.0.1:9600", "`admin: {listen: 127.0.0.1:9600}`"),
+        ("memory: 64MiB", "log: debug", "`log: {level: debug}`"),
+        ("memory: 64MiB", "level: severity", "`level: {fields: [severity]}`"),
+        ("bucket: my-logs", "bucket: my-logs, object: 64MiB", "`object: {size: 64MiB}`"),
+        (", bucket: my-logs", "", "the key `bucket` is missing, for example `bucket: my-logs`"),
+        ("{listen: [tcp://127.0.0.1:24224]}", "{}", "`listen: [tcp://127.0.0.1:24224]`"),
+        ("name: rest, to: [archive]", "name: rest", "the key `to` is missing, for example `to: [archive]`"),
+    ] {
+        let found = messages(&GOOD.replacen(from, to, 1), &[]);
+        assert!(found.len() == 1 && found[0].contains(example), "{to}: {found:#?}");
+    }
+}
+
+#[test]
+fn an_aws_sink_without_a_region_is_warned_of() {
+    let warned = |text: &str, vars| {
+        let warnings = load("c.yaml", text, &host(vars)).expect("fine").warnings;
+        warnings.into_iter().filter(|warning| warning.contains("no region")).collect::<Vec<_>>()
+    };
+    let none = warned(GOOD, &[("AWS_REGION", "")]);
+    assert_eq!(none.len(), 2, "{none:?}");
+    assert!(none[1].starts_with("sinks.archive: no region: set `region` or AWS_REGION; "), "{none:?}");
+    assert_eq!(warned(&GOOD.replace("my-logs", "my-logs, region: eu-west-1"), &[]).len(), 1);
+    for vars in [&[("AWS_REGION", "eu-west-1")], &[("AWS_DEFAULT_REGION", "eu-west-1")]] {
+        assert_eq!(warned(GOOD, vars), [""; 0]);
+    }
 }
 
 #[test]
@@ -340,7 +419,7 @@ tests:
     error: c.yaml:12:41: tests[1].expect: nothing is expected; accepted: routes, to, names
        12 |   - {name: b, tag: t, record: {log: x}, expect: {}}
           |                                         ^
-    error: c.yaml:13:31: tests[2].record: found the text `text`, expected a map
+    error: c.yaml:13:31: tests[2].record: found the text `text`, expected a map, for example `record: {log: text}`
        13 |   - {name: c, tag: t, record: text, expect: {to: []}}
           |                               ^
     6 errors
@@ -512,9 +591,9 @@ proptest! {
 #[test]
 fn a_condition_that_does_not_compile_is_pointed_at() {
     insta::assert_snapshot!(errors_with("level >= WARN", "level >= WRAN"), @r#"
-    error: c.yaml:4:32: routes[0].when: compares the names `level` and `WRAN`; one side must be a literal
+    error: c.yaml:4:35: routes[0].when: `WRAN` is no level; accepted: TRACE DEBUG INFO WARN ERROR FATAL; did you mean `WARN`?
         4 |   - {name: errors, when: level >= WRAN, to: [alerts, archive]}
-          |                                ^
+          |                                   ^
     1 error
     "#);
     insta::assert_snapshot!(errors_with("level >= WARN", "'log.status = 200'"), @r#"
@@ -583,7 +662,7 @@ fn sections_with_an_off_position_take_false() {
     2 errors
     "#);
     insta::assert_snapshot!(errors(&create("never")), @r#"
-    error: c.yaml:7:64: sinks.alerts.create: found the text `never`, expected a map, or false
+    error: c.yaml:7:64: sinks.alerts.create: found the text `never`, expected a map, or false, for example `create: {retention_days: 30}`
         7 |   alerts: {type: cloudwatch_logs, log_group: /ecs/app, create: never}
           |                                                                ^
     1 error

@@ -87,11 +87,26 @@ impl<'de> Deserialize<'de> for Span {
         }
         let span = humantime::parse_duration(&text)
             .map_err(|_| D::Error::custom(format!("`{text}` is no span of time; write for example 250ms, 5m or 1h")))?;
+        if let Some(message) = months_or_years(&text) {
+            return Err(D::Error::custom(message));
+        }
         if span > LONGEST_SPAN {
             return Err(D::Error::custom(format!("`{text}` is too long; a span of time may have at most 3650d")));
         }
         Ok(Self(span))
     }
+}
+
+/// Refuses the units that no span here has use for, above all `M`, which is one slip away from minutes.
+fn months_or_years(text: &str) -> Option<String> {
+    let unit = text
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .find(|unit| unit.starts_with(['M', 'y']) || unit.starts_with("month"))?;
+    Some(match unit {
+        "M" => format!("`{text}` would be months; write {} for minutes", text.replace('M', "m")),
+        _ if unit.starts_with('y') => format!("`{text}` would be years; write days, for example 365d"),
+        _ => format!("`{text}` would be months; write days, for example 30d"),
+    })
 }
 
 impl JsonSchema for Span {
@@ -148,6 +163,22 @@ mod tests {
         for text in ["", "5", "-1s", "soon", "3651d", "500000000000years"] {
             assert!(read::<Span>(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn spans_in_months_or_years_are_refused() {
+        for (text, says) in [
+            ("5M", "`5M` would be months; write 5m for minutes"),
+            ("1h 5M", "`1h 5M` would be months; write 1h 5m for minutes"),
+            ("2months", "`2months` would be months; write days"),
+            ("1month", "would be months"),
+            ("1y", "`1y` would be years; write days"),
+            ("2 years", "would be years"),
+        ] {
+            let message = read::<Span>(text).expect_err(text).to_string();
+            assert!(message.contains(says), "{text}: {message}");
+        }
+        assert_eq!(read::<Span>("1min"), Ok(Span::secs(60)));
     }
 
     #[test]

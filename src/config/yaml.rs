@@ -134,23 +134,45 @@ fn mark(marker: saphyr_parser::Marker) -> Mark {
     Mark { index: marker.index(), line: marker.line(), column: marker.col() + 1 }
 }
 
-/// The scanner's words, and help with the mistake that templates invite.
+/// The scanner's words, and help with the mistakes that conditions and templates invite.
 fn syntax_message(text: &str, at: Mark, info: &str) -> String {
+    let line = |number: usize| number.checked_sub(1).and_then(|number| text.lines().nth(number));
     // The scanner often notices on the line after.
-    let near: Vec<&str> = text.lines().skip(at.line.saturating_sub(2)).take(2).collect();
-    let begins_with_brace = |line: &&str| {
-        let value = line.split_once(": ").map_or(*line, |(_, value)| value).trim_start_matches([' ', '-']);
-        value.starts_with('{') && value.contains('}') || value.starts_with('%')
-    };
-    let hint = if near.iter().any(|line| line.contains("${")) {
-        "; between braces or brackets a variable must stand in quotes: {size: \"${SIZE}\"}"
-    } else if near.iter().any(begins_with_brace) {
-        "; a text that begins with `{` or `%` must stand in quotes: \"{container}/{task_id}\""
-    } else {
-        ""
-    };
+    let near = [line(at.line), line(at.line.saturating_sub(1))];
+    let hint = near.into_iter().flatten().find_map(syntax_hint).unwrap_or_default();
     format!("this is no valid YAML: {info}{hint}")
 }
+
+/// What may be wrong with a line.
+fn syntax_hint(line: &str) -> Option<&'static str> {
+    if let Some((_, condition)) = line.split_once("when: ") {
+        let condition = condition.trim();
+        let quote = condition.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let whole = quote.is_some_and(|quote| condition.len() > 1 && condition.ends_with(quote));
+        if condition.starts_with(['!', '&', '*', '@', '%', '`']) {
+            return Some(QUOTE_TAG);
+        }
+        // Between braces a condition also ends at a comma or a bracket.
+        let in_braces = line.trim_start_matches([' ', '-']).starts_with('{');
+        if !whole && (quote.is_some() || condition.contains(": ")) || in_braces && condition.contains('[') {
+            return Some(
+                "; text that holds `: ` or begins with a quote must stand in single quotes as a whole, and so must text \
+                 with `,` or `[` between braces, for example when: 'log == \"a: b\"'",
+            );
+        }
+    }
+    if line.contains("${") {
+        return Some("; between braces or brackets a variable must stand in quotes: {size: \"${SIZE}\"}");
+    }
+    let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start_matches([' ', '-']);
+    // A map in braces has a `:` or a `,`, the fields of a template have none.
+    let field = value.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    let template = field.is_some_and(|(field, _)| !field.contains([':', ',']));
+    (template || value.starts_with('%'))
+        .then_some("; a text that begins with `{` or `%` must stand in quotes: \"{container}/{task_id}\"")
+}
+
+const QUOTE_TAG: &str = "; a text that begins with `!` must stand in quotes, for example when: '!has(record.x)'";
 
 /// An open list or map.
 enum Open {
@@ -177,7 +199,7 @@ impl Builder {
             Event::Scalar(.., Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_))
         );
         if tagged {
-            report(Some(at), self.path(), "tags (`!name`) are not accepted".into());
+            report(Some(at), self.path(), format!("tags (`!name`) are not accepted{QUOTE_TAG}"));
         }
         match event {
             Event::DocumentStart(_) => {
@@ -296,7 +318,7 @@ mod tests {
             found,
             [
                 (2, 11, "b.c: the key `c` stands twice, first on line 2; keep one".into()),
-                (3, 4, "a: tags (`!name`) are not accepted".into()),
+                (3, 4, format!("a: tags (`!name`) are not accepted{QUOTE_TAG}")),
                 (3, 1, "a: the key `a` stands twice, first on line 1; keep one".into()),
                 (4, 4, "d: aliases (`*name`) are not accepted; write the value once more".into()),
             ]
@@ -325,5 +347,31 @@ mod tests {
     fn a_template_without_quotes_is_told_to_take_quotes() {
         let found = problems("sinks:\n  a:\n    log_stream: {container}/{task_id}\n    x: 1\n");
         assert!(found[0].2.contains("must stand in quotes"), "{found:?}");
+    }
+
+    #[test]
+    fn a_syntax_error_has_the_hint_of_its_line_and_no_other() {
+        const WHOLE: &str = "must stand in single quotes as a whole";
+        const TAG: &str = "begins with `!` must stand in quotes";
+        for (line, hint) in [
+            ("- when: !has(record.x)", Some(TAG)),
+            ("- when: !has(record.x) && a.b == 1", Some(TAG)),
+            ("- when: log == \"a: b\"", Some(WHOLE)),
+            ("- when: \"level\" >= WARN", Some(WHOLE)),
+            ("- when: 'log.contains('x')'", None),
+            ("- {name: a, when: log.x in [\"a\", \"b\"], to: []}", Some(WHOLE)),
+            ("- {name: {container}/x}", Some("begins with `{` or `%`")),
+            ("- prefix: %Y/%m", Some("begins with `{` or `%`")),
+            ("- forward: {listen: [a], ack: b", None),
+            ("- a: {b: c}\n  d: \"e\" f", None),
+        ] {
+            let found = problems(&format!("routes:\n{line}\n  to: [a]\n"));
+            let all: String = found.into_iter().map(|(_, _, message)| message).collect();
+            assert!(!all.is_empty(), "{line}");
+            match hint {
+                Some(hint) => assert!(all.contains(hint), "{line}: {all}"),
+                None => assert!(!all.contains("must stand"), "{line}: {all}"),
+            }
+        }
     }
 }

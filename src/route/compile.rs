@@ -10,6 +10,7 @@ use memchr::memmem::Finder;
 use regex::bytes::RegexBuilder;
 
 use super::condition::{Condition, Literal, Number, Op, Order, Set, Test};
+use super::slips;
 use crate::record::level::Level;
 use crate::record::name::Name;
 
@@ -27,6 +28,8 @@ const STACK: usize = 64 << 20;
 const REGEX_SIZE: usize = 1 << 20;
 
 const OPERATORS: &str = "== != < <= > >= in && || ! has(record.x) .startsWith() .endsWith() .contains() .matches()";
+
+const NOT: &str = "write `!(…)` for not";
 
 /// Why a condition is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ fn offset(text: &str, (line, column): (isize, isize)) -> usize {
 }
 
 fn syntax_error(text: &str, at: usize, message: &str) -> Mistake {
-    let rest = text.get(at..).unwrap_or_default();
+    let (before, rest) = text.split_at_checked(at).unwrap_or((text, ""));
     let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').take(40).collect();
     let found = match rest.chars().next() {
         None => "the end of the condition".to_owned(),
@@ -100,11 +103,19 @@ fn syntax_error(text: &str, at: usize, message: &str) -> Mistake {
         }
         ("and" | "AND", _) => format!("found {found}; write && for and"),
         ("or" | "OR", _) => format!("found {found}; write || for or"),
-        ("not" | "NOT", _) => format!("found {found}; write ! for not"),
+        ("not" | "NOT", _) => format!("found {found}; {NOT}"),
+        _ if slips::last_word(before).eq_ignore_ascii_case("not") => format!("found `not`; {NOT}"),
+        (_, Some(b'=' | b'!' | b'~')) if slips::is_regex_operator(before, rest) => slips::regex_operator(before, rest),
+        (_, Some(b',')) if slips::list_in_parentheses(before, rest).is_some() => {
+            slips::list_in_parentheses(before, rest).unwrap_or_default()
+        }
         (_, Some(b'=')) => "found a single `=`; write == to compare".into(),
         (_, Some(b'&')) => "found a single `&`; write && for and".into(),
         (_, Some(b'|')) => "found a single `|`; write || for or".into(),
-        (_, Some(b'"' | b'\'')) => "a string that does not end, or has an escape that CEL does not know".into(),
+        (_, Some(b'"' | b'\'')) => {
+            let raw = slips::raw_string(before, rest);
+            format!("a string that does not end, or has an escape that CEL does not know{raw}")
+        }
         _ => format!("found {found}; accepted are names, literals, parentheses and {OPERATORS}"),
     };
     Mistake { at, message }
@@ -172,6 +183,8 @@ impl Compiler {
             (cel_op::GREATER_EQUALS, [a, b]) => self.comparison(at, a, b, Some(Order::GreaterOrEqual), false),
             (cel_op::IN, [name, list]) => self.is_in(at, name, list),
             (cel_op::INDEX, _) => self.bare(expr),
+            ("not" | "NOT", _) => mistake(at, format!("`{func}` is not accepted; {NOT}")),
+            ("startsWith" | "endsWith" | "contains" | "matches", args) => mistake(at, self.as_method(func, args)),
             _ => self.refuse(expr),
         }
     }
@@ -200,6 +213,12 @@ impl Compiler {
         let (name, literal, order, literal_at) = match (self.operand(a)?, self.operand(b)?) {
             (Operand::Name(name), Operand::Literal(literal)) => (name, literal, order, self.at(b)),
             (Operand::Literal(literal), Operand::Name(name)) => (name, literal, order.map(Order::mirrored), self.at(a)),
+            (Operand::Name(Name::Level), Operand::Name(word)) if slips::is_word(&word) => {
+                return mistake(self.at(b), slips::no_level(&word));
+            }
+            (Operand::Name(word), Operand::Name(Name::Level)) if slips::is_word(&word) => {
+                return mistake(self.at(a), slips::no_level(&word));
+            }
             (Operand::Name(a), Operand::Name(b)) => {
                 return mistake(at, format!("compares the names `{a}` and `{b}`; one side must be a literal"));
             }
@@ -228,6 +247,9 @@ impl Compiler {
         };
         let literal = |element: &IdedExpr| match self.operand(element)? {
             Operand::Literal(literal) => check_types(&name, &literal, self.at(element)).map(|()| literal),
+            Operand::Name(word) if name == Name::Level && slips::is_word(&word) => {
+                mistake(self.at(element), slips::no_level(&word))
+            }
             Operand::Name(other) => {
                 mistake(self.at(element), format!("the name `{other}` in a list; only literals are accepted"))
             }
@@ -239,6 +261,11 @@ impl Compiler {
     /// `"odd key" in record`: whether a map has a key, for keys that `has()` cannot spell.
     fn has_key(&self, key: &IdedExpr, map: &IdedExpr) -> Result<Condition> {
         let at = self.at(map);
+        if let Expr::Literal(_) = &map.expr
+            && let Ok(Operand::Literal(only)) = self.operand(map)
+        {
+            return mistake(at, format!("`in` takes a list; a list is written `[{only}]`"));
+        }
         let (Expr::Literal(LiteralValue::String(key)), Ok(mut keys)) = (&key.expr, self.keys(map)) else {
             return mistake(at, "`in` takes a list of literals, for example x in [\"a\", \"b\"], or \"key\" in record");
         };
@@ -285,6 +312,17 @@ impl Compiler {
             }
         };
         Ok(test(name, op, at))
+    }
+
+    /// How `contains(log, "x")` is written.
+    fn as_method(&self, func: &str, args: &[IdedExpr]) -> String {
+        let operand = |index: usize| args.get(index).and_then(|arg| self.operand(arg).ok());
+        match (operand(0), operand(1)) {
+            (Some(Operand::Name(name)), Some(Operand::Literal(text))) => {
+                format!("`{func}` is a method; write `{name}.{func}({text})`")
+            }
+            _ => format!("`{func}` is a method; write for example `log.{func}(\"x\")`"),
+        }
     }
 
     fn operand(&self, expr: &IdedExpr) -> Result<Operand> {

@@ -9,6 +9,7 @@ mod condition;
 mod explain;
 mod pick;
 mod prefilter;
+mod slips;
 
 pub use explain::{Explanation, Reason, RouteExplanation, Verdict};
 

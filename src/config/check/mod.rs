@@ -12,8 +12,10 @@ pub(super) use sources::{admin, sources};
 pub(super) use tests_section::tests;
 
 use super::locate::locate;
-use super::problem::{Mark, Problem};
-use super::yaml::{Node, join_key};
+use super::problem::{Mark, Problem, nearest};
+use super::read::SECTIONS;
+use super::substitute::Vars;
+use super::yaml::{Entry, Node, join_key};
 
 /// A step into the tree.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,10 @@ pub(super) struct Check<'a> {
     pub(super) text: &'a str,
     /// Its tree.
     pub(super) root: &'a Node,
+    /// Environment variables.
+    pub(super) vars: &'a Vars<'a>,
+    /// Paths of the mistakes that were found before: what follows from them is not said again.
+    pub(super) broken: Vec<String>,
     /// Mistakes.
     pub(super) problems: Vec<Problem>,
     /// What is allowed, but probably not meant.
@@ -55,10 +61,35 @@ impl Check<'_> {
         self.warnings.push(message.into());
     }
 
-    /// The keys of a section, whether their values could be read or not.
-    pub(super) fn names(&self, section: &str) -> Vec<String> {
+    /// The keys of a section, whether their values could be read or not; none when the section itself is not known.
+    pub(super) fn names(&self, section: &str) -> Option<Vec<String>> {
         let entries = self.root.get(section).map(|entry| entry.value.entries()).unwrap_or_default();
-        entries.iter().map(|entry| entry.key.clone()).collect()
+        let names: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        (!names.is_empty() || !self.is_lost(section)).then_some(names)
+    }
+
+    /// Names of the routes, whether these could be read or not; none when the section itself is not known.
+    pub(super) fn route_names(&self) -> Option<Vec<String>> {
+        let nodes = self.root.get("routes").map(|entry| entry.value.items()).unwrap_or_default();
+        let name = |(index, node): (usize, &Node)| match node.get("name").and_then(|entry| entry.value.text()) {
+            Some(name) => name.to_owned(),
+            None => default_route_name(index),
+        };
+        (!nodes.is_empty() || !self.is_lost("routes")).then(|| nodes.iter().enumerate().map(name).collect())
+    }
+
+    /// Whether a section is not there because of another mistake: it is no map or list, or its name is misspelt.
+    pub(super) fn is_lost(&self, section: &str) -> bool {
+        let sections = SECTIONS.map(|(name, _)| name);
+        let misspelt =
+            |entry: &Entry| !sections.contains(&entry.key.as_str()) && nearest(&entry.key, sections) == Some(section);
+        self.broken.iter().any(|path| path == section || path.is_empty()) || self.root.entries().iter().any(misspelt)
+    }
+
+    /// Whether a mistake was found before at a path or below it.
+    pub(super) fn is_broken(&self, path: &str) -> bool {
+        let within = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.broken.iter().any(|broken| broken.strip_prefix(path).is_some_and(within))
     }
 
     /// Place and path, and the node itself if it is there.
@@ -95,6 +126,11 @@ impl Check<'_> {
             self.problem(path, message);
         }
     }
+}
+
+/// What a route without a name is called.
+pub(super) fn default_route_name(index: usize) -> String {
+    format!("route-{}", index + 1)
 }
 
 /// Longest name of a source, route or sink: they are label values of every metric.

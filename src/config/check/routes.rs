@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Check;
 use super::Step::{Index, Key};
+use super::{Check, default_route_name};
 use crate::config::de::unknown;
 use crate::config::file::RouteSection;
 use crate::config::scalar::Typed;
@@ -25,13 +25,13 @@ pub(in crate::config) fn routes(
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut specs = Vec::new();
     for (index, route) in routes {
-        let name = route.name.clone().unwrap_or_else(|| format!("route-{}", index + 1));
+        let name = route.name.clone().unwrap_or_else(|| default_route_name(*index));
         let name_path = [Key("routes"), Index(*index), Key("name")];
         check.name(&name_path, &name);
         if let Some(first) = names.insert(name.clone(), *index) {
             check.problem(&name_path, format!("the name `{name}` is taken by routes[{first}]"));
         }
-        let chosen = targets(check, *index, &route.to, &sinks);
+        let chosen = targets(check, *index, &route.to, sinks.as_deref());
         specs.push(RouteSpec { name, when: route.when.clone(), sinks: chosen, goes_on: route.goes_on });
     }
     if let Err(errors) = Router::compile(&specs, levels.clone()) {
@@ -44,7 +44,8 @@ pub(in crate::config) fn routes(
 }
 
 /// The sinks that a route names.
-fn targets(check: &mut Check<'_>, route: usize, to: &[String], sinks: &[String]) -> Vec<usize> {
+fn targets(check: &mut Check<'_>, route: usize, to: &[String], sinks: Option<&[String]>) -> Vec<usize> {
+    let Some(sinks) = sinks else { return Vec::new() };
     let mut chosen = Vec::new();
     for (at, name) in to.iter().enumerate() {
         let path = [Key("routes"), Index(route), Key("to"), Index(at)];
@@ -65,6 +66,9 @@ fn order(check: &mut Check<'_>) {
     const LAST: &str = "`- {name: rest, to: [archive]}`, or `to: []` to drop what is left";
     let nodes: &[Node] = check.root.get("routes").map(|entry| entry.value.items()).unwrap_or_default();
     let Some((last, above)) = nodes.split_last() else {
+        if check.is_lost("routes") {
+            return;
+        }
         check.problem(&[Key("routes")], format!("no route is configured; at least the last one is needed: {LAST}"));
         return;
     };
@@ -72,7 +76,9 @@ fn order(check: &mut Check<'_>) {
         check.problem(&[Key("routes")], format!("{} routes, at most {MAX_ROUTES} are accepted", nodes.len()));
     }
     for (index, node) in above.iter().enumerate() {
-        if is_map(node) && !has_condition(node) && !goes_on(node) {
+        // Another mistake may be the reason, such as an unknown key instead of `when`.
+        let fine = !check.is_broken(&format!("routes[{index}]"));
+        if fine && is_map(node) && !has_condition(node) && !goes_on(node) {
             let message = "this route takes every record, so no route below is ever reached; move it to the end, or \
                            give it a `when` or `continue: true`";
             check.problem(&[Key("routes"), Index(index)], message);

@@ -189,6 +189,10 @@ fn cloudwatch_logs(check: &mut Check<'_>, name: &str, config: &CloudWatchLogsCon
     }
 }
 
+fn is_set(check: &Check<'_>, variable: &str) -> bool {
+    (check.vars)(variable).is_some_and(|value| !value.is_empty())
+}
+
 /// What the AWS sinks share.
 fn aws(
     check: &mut Check<'_>,
@@ -203,6 +207,11 @@ fn aws(
         if !fits || region.split('-').count() < 3 {
             check.problem(&at(name, &["region"]), format!("`{region}` is no region; write for example eu-west-1"));
         }
+    } else if !["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().any(|name| is_set(check, name)) {
+        check.warn(format!(
+            "sinks.{name}: no region: set `region` or AWS_REGION; without one every request fails, unless the AWS \
+             profile names one"
+        ));
     }
     if let Some(url) = endpoint.as_ref().filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
         check.problem(&at(name, &["endpoint"]), format!("`{url}` is no URL; it begins with https:// or http://"));

@@ -18,7 +18,7 @@ const LEAST_FRAME: Size = Size::kib(32);
 
 /// Checks all sources, and the addresses of all listeners against each other.
 pub(in crate::config) fn sources(check: &mut Check<'_>, sources: &[(String, SourceKind)]) -> Vec<SourcePlan> {
-    if check.names("sources").is_empty() {
+    if check.names("sources").is_some_and(|names| names.is_empty()) {
         let message =
             "no source is configured; write for example `sources: {forward: {listen: [tcp://127.0.0.1:24224]}}`";
         check.problem(&[Key("sources")], message);

@@ -6,49 +6,48 @@ use crate::config::de::unknown;
 use crate::config::file::TestSection;
 use crate::config::plan::TestPlan;
 use crate::config::value::parse_time;
-use crate::route::RouteSpec;
 
 /// Checks all tests.
-pub(in crate::config) fn tests(
-    check: &mut Check<'_>,
-    tests: &[(usize, TestSection)],
-    routes: &[RouteSpec],
-) -> Vec<TestPlan> {
-    let (sources, sinks) = (check.names("sources"), check.names("sinks"));
-    let routes: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
-    tests.iter().map(|(index, test)| one(check, *index, test, &sources, &routes, &sinks)).collect()
+pub(in crate::config) fn tests(check: &mut Check<'_>, tests: &[(usize, TestSection)]) -> Vec<TestPlan> {
+    let names = Names { sources: check.names("sources"), routes: check.route_names(), sinks: check.names("sinks") };
+    tests.iter().map(|(index, test)| one(check, *index, test, &names)).collect()
 }
 
-fn one(
-    check: &mut Check<'_>,
-    index: usize,
-    test: &TestSection,
-    sources: &[String],
-    routes: &[String],
-    sinks: &[String],
-) -> TestPlan {
+/// All names of the config; none where a section is not known, so that nothing can be said of names in it.
+struct Names {
+    sources: Option<Vec<String>>,
+    routes: Option<Vec<String>>,
+    sinks: Option<Vec<String>>,
+}
+
+/// What is said of a name that is not among those of its section.
+fn missing(what: &str, name: &String, names: Option<&Vec<String>>) -> Option<String> {
+    let names = names.filter(|names| !names.contains(name))?;
+    Some(unknown(what, name, names.iter().map(String::as_str)))
+}
+
+fn one(check: &mut Check<'_>, index: usize, test: &TestSection, all: &Names) -> TestPlan {
     let here = [Key("tests"), Index(index)];
     let expect = &test.expect;
-    let mut known = |what: &str, key, names: Option<&Vec<String>>, all: &[String]| {
+    let mut known = |what: &str, key, names: Option<&Vec<String>>, all: Option<&Vec<String>>| {
         for (at, name) in names.into_iter().flatten().enumerate() {
-            if !all.contains(name) {
-                let path = [here[0], here[1], Key("expect"), Key(key), Index(at)];
-                check.problem(&path, unknown(what, name, all.iter().map(String::as_str)));
+            if let Some(message) = missing(what, name, all) {
+                check.problem(&[here[0], here[1], Key("expect"), Key(key), Index(at)], message);
             }
         }
     };
-    known("route", "routes", expect.routes.as_ref(), routes);
-    known("sink", "to", expect.to.as_ref(), sinks);
-    for name in expect.names.keys().filter(|name| !sinks.contains(name)) {
-        let path = [here[0], here[1], Key("expect"), Key("names"), Key(name)];
-        check.problem(&path, unknown("sink", name, sinks.iter().map(String::as_str)));
+    known("route", "routes", expect.routes.as_ref(), all.routes.as_ref());
+    known("sink", "to", expect.to.as_ref(), all.sinks.as_ref());
+    for name in expect.names.keys() {
+        if let Some(message) = missing("sink", name, all.sinks.as_ref()) {
+            check.problem(&[here[0], here[1], Key("expect"), Key("names"), Key(name)], message);
+        }
     }
     if expect.routes.is_none() && expect.to.is_none() && expect.names.is_empty() {
         check.problem(&[here[0], here[1], Key("expect")], "nothing is expected; accepted: routes, to, names");
     }
-    if let Some(source) = test.source.as_ref().filter(|source| !sources.contains(source)) {
-        let path = [here[0], here[1], Key("source")];
-        check.problem(&path, unknown("source", source, sources.iter().map(String::as_str)));
+    if let Some(message) = test.source.as_ref().and_then(|source| missing("source", source, all.sources.as_ref())) {
+        check.problem(&[here[0], here[1], Key("source")], message);
     }
     let time = test.time.as_ref().and_then(|text| {
         let time = parse_time(text);
@@ -61,7 +60,7 @@ fn one(
         name: test.name.clone(),
         tag: test.tag.clone(),
         record: test.record.clone(),
-        source: test.source.clone().or_else(|| sources.first().cloned()).unwrap_or_default(),
+        source: test.source.clone().or_else(|| all.sources.as_ref()?.first().cloned()).unwrap_or_default(),
         time,
         routes: expect.routes.clone(),
         to: expect.to.clone(),

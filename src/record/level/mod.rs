@@ -46,6 +46,11 @@ impl Level {
             Self::Fatal => "FATAL",
         }
     }
+
+    /// The level that a word of a record stands for, such as `warning`.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        value::word(word.as_bytes())
+    }
 }
 
 impl std::fmt::Display for Level {
