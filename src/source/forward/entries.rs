@@ -28,6 +28,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Values that stood where records should.
+    pub(super) fn refused(&self) -> u64 {
+        self.not_an_entry.0 + self.not_a_map.0
+    }
+
     /// What becomes of a time and a record; `record` has the offsets of the record in its buffer.
     #[inline]
     pub(super) fn record(

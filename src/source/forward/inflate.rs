@@ -58,6 +58,10 @@ pub(super) enum Step {
     End,
 }
 
+/// So many values that are no records end a frame: a small one may inflate to millions, and whoever steps over them
+/// reads nothing else meanwhile.
+const MAX_REFUSED: u64 = 2_000_000;
+
 /// The entries of a compressed frame, window by window.
 pub(super) struct Windows {
     inflater: Inflater,
@@ -70,6 +74,8 @@ pub(super) struct Windows {
     bound: u64,
     /// Longest entry.
     entry_bound: usize,
+    /// What stood where entries should, so far.
+    refused: u64,
     ended: bool,
     /// Why inflating broke off; told when what came before has been given away.
     failed: Option<Malformed>,
@@ -109,6 +115,7 @@ impl Windows {
             total: 0,
             bound,
             entry_bound,
+            refused: 0,
             ended: false,
             failed: None,
         }))
@@ -122,7 +129,12 @@ impl Windows {
         tally: &mut Tally,
     ) -> Result<Step, Malformed> {
         loop {
+            let before = tally.refused();
             let used = self.entries(records, received, tally)?;
+            self.refused += tally.refused() - before;
+            if self.refused > MAX_REFUSED {
+                return Err(Malformed::NoEntries(self.refused));
+            }
             if !records.is_empty() {
                 return Ok(Step::Records(self.window.split_to(used).freeze()));
             }

@@ -42,6 +42,9 @@ pub enum Malformed {
     /// The compressed bytes are broken.
     #[error("compressed entries cannot be inflated: {0}")]
     Inflate(String),
+    /// The compressed bytes hold hardly any records.
+    #[error("{0} values in one frame that are no records")]
+    NoEntries(u64),
     /// The compressed bytes inflate to more than the bound.
     #[error("compressed entries inflate to more than `limits.inflated`, {bound} bytes")]
     Bomb {
@@ -65,6 +68,7 @@ impl Malformed {
             Self::CutEntries => "cut_entries",
             Self::Compression(_) => "unknown_compression",
             Self::Inflate(_) => "bad_compression",
+            Self::NoEntries(_) => "no_entries",
             Self::Bomb { .. } => "inflated_too_large",
         }
     }

@@ -334,6 +334,14 @@ fn bombs_end_the_connection_after_what_came_before() {
 }
 
 #[test]
+fn a_frame_that_inflates_to_what_are_no_records_ends_before_it_takes_long() {
+    let records = packed(&["1", "2"]);
+    let frame = frame_of(V::Binary(zstd(&[records, vec![0u8; 4 << 20]].concat())), vec![]);
+    let seen = see_within(&[&frame], 1 << 20, 64 << 20);
+    assert_eq!((seen.records.len(), seen.error.as_ref().map(Malformed::reason)), (2, Some("no_entries")));
+}
+
+#[test]
 fn a_zstd_frame_that_declares_a_huge_window_is_refused() {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("a level");
     encoder.window_log(27).expect("a window");
