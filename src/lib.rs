@@ -20,7 +20,8 @@
 //! - [`sink`]: blocks to objects or requests, which errors retry.
 //! - [`aws`]: region, credentials, endpoints and timeouts, once for all AWS sinks.
 //! - [`config`]: YAML with positions, each section as written, the plan as it runs.
-//! - [`pipeline`]: builds and runs it all; the only module that knows every other, and the only one that spawns.
+//! - [`pipeline`]: builds and runs it all; the only module that knows every other. It spawns the long-lived tasks; what
+//!   a source, a sink or the admin server spawns (a connection, a request) is owned by its own future.
 //! - [`admin`]: health, status and metrics over HTTP.
 //! - [`cli`]: one file a subcommand.
 //! - [`http`]: one small HTTP GET.

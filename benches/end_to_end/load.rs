@@ -24,10 +24,23 @@ pub(crate) enum Shape {
     Acked,
 }
 
+impl Shape {
+    /// A write has at least so many bytes.
+    fn write_size(self) -> usize {
+        match self {
+            Self::Lines => 1,
+            Self::Chunks => 16 << 10,
+            Self::Packed | Self::Acked => 64 << 10,
+        }
+    }
+}
+
 /// Frames ready to be sent.
 pub(crate) struct Load {
     /// One write each.
     pub(crate) frames: Vec<Vec<u8>>,
+    /// Records in each of the frames.
+    counts: Vec<u64>,
     /// Records in all frames.
     pub(crate) records: u64,
     /// Bytes of log text in all frames.
@@ -38,25 +51,33 @@ impl Load {
     /// Builds the frames.
     pub(crate) fn generate(shape: Shape) -> Self {
         let mut rng = fastrand::Rng::with_seed(7);
-        let (mut frames, mut open, mut text_bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut frames, mut counts, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut text_bytes, mut in_open) = (0, 0);
         for n in 0..RECORDS {
             let line = line(&mut rng, n);
             text_bytes += line.len() as u64;
             let record = record(&line);
+            in_open += 1;
             match shape {
-                Shape::Lines => frames.push(message(&record)),
+                Shape::Lines => open = message(&record),
                 Shape::Chunks => open.extend(message(&record)),
                 Shape::Packed | Shape::Acked => open.extend(entry(&record)),
             }
-            let limit = if shape == Shape::Chunks { 16 << 10 } else { 64 << 10 };
-            if open.len() >= limit {
+            if open.len() >= shape.write_size() {
                 frames.push(close(shape, std::mem::take(&mut open), frames.len()));
+                counts.push(std::mem::take(&mut in_open));
             }
         }
         if !open.is_empty() {
             frames.push(close(shape, open, frames.len()));
+            counts.push(in_open);
         }
-        Self { frames, records: RECORDS, text_bytes }
+        Self { frames, counts, records: RECORDS, text_bytes }
+    }
+
+    /// Records in the first `frames` frames, sent over and over.
+    pub(crate) fn records_in(&self, frames: u64) -> u64 {
+        self.counts.iter().cycle().zip(0..frames).map(|(count, _)| count).sum()
     }
 
     /// Writes every frame.
@@ -69,7 +90,9 @@ impl Load {
     /// Sends frames on a schedule and measures each ack from its frame's due time, in microseconds.
     pub(crate) fn ack_latencies(&self, socket: &mut UnixStream, every: Duration, time: Duration) -> Histogram<u64> {
         let mut reader = socket.try_clone().expect("a socket can be cloned");
-        let total = (time.as_secs_f64() / every.as_secs_f64()) as u32;
+        // Whole rounds: frames differ in their number of records.
+        let round = self.frames.len() as u32;
+        let total = ((time.as_secs_f64() / every.as_secs_f64()) as u32).div_ceil(round) * round;
         let ack_len = ack(0).len();
         let start = Instant::now();
         let acks = std::thread::spawn(move || {
@@ -181,7 +204,7 @@ fn ack(n: usize) -> Vec<u8> {
 }
 
 fn close(shape: Shape, body: Vec<u8>, n: usize) -> Vec<u8> {
-    if shape == Shape::Chunks {
+    if matches!(shape, Shape::Lines | Shape::Chunks) {
         return body;
     }
     let mut frame = Vec::new();

@@ -78,7 +78,7 @@ fn acks(time: Duration) {
     let every = Duration::from_secs_f64(load.text_bytes as f64 / load.frames.len() as f64 / ACK_RATE);
     let latencies = load.ack_latencies(&mut socket, every, time);
     drop(socket);
-    router.stop(latencies.len() * load.records / load.frames.len() as u64);
+    router.stop(load.records_in(latencies.len()));
     let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
         "acks from memory at 10 MB/s: {} chunks, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",

@@ -26,7 +26,7 @@ fn find<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<(String, i64, Vec<u8
                     }
                 }
                 Ok(Some(Found::Chunk(token))) => chunks.push(token),
-                Ok(Some(Found::End)) => {}
+                Ok(Some(Found::End | Found::Grow(_))) => {}
                 Err(error) => return (records, chunks, Some(error.reason())),
             }
         }

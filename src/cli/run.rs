@@ -1,5 +1,6 @@
 //! `run`: the router.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -33,6 +34,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
 
 async fn serve(plan: Plan) -> Result<Drained> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ignored = ignore(signal(SignalKind::hangup())?);
+    tokio::pin!(ignored);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
@@ -53,6 +56,7 @@ async fn serve(plan: Plan) -> Result<Drained> {
     tokio::select! {
         drained = &mut running => return Ok(drained),
         () = either(&mut term, &mut int) => drop(stop),
+        never = &mut ignored => match never {},
     }
     tokio::select! {
         drained = &mut running => Ok(drained),
@@ -60,6 +64,17 @@ async fn serve(plan: Plan) -> Result<Drained> {
             tracing::error!("a second signal: ending at once, what waits is lost");
             report::print(&ledger.snapshot());
             std::process::exit(1);
+        }
+        never = &mut ignored => match never {},
+    }
+}
+
+/// SIGHUP would end the process without a drain; people send it to reload a config, terminals when they close.
+async fn ignore(mut hangups: Signal) -> Infallible {
+    loop {
+        match hangups.recv().await {
+            Some(()) => tracing::warn!("SIGHUP: a config cannot be reloaded yet, ignored; restart to change it"),
+            None => std::future::pending().await,
         }
     }
 }

@@ -12,7 +12,7 @@ use logweir::record::{Outcome, Record, Tag, Tickets};
 use logweir::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass, run_with};
 use serde_json::json;
 
-use crate::fake::{Fake, Reply};
+use crate::fake::{Fake, POISON, Reply};
 use crate::rig::{Rig, access, quick, ticket, until};
 
 fn config(fake: &Fake) -> CloudWatchLogsConfig {
@@ -119,17 +119,39 @@ async fn each_passing_error_only_delays_records() {
 async fn what_aws_refuses_is_dropped_and_the_queue_moves_on() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let partition = ready(&fake);
-    fake.script("PutLogEvents", Reply::Error(400, "InvalidParameterException", "1 validation error detected"));
     let (tickets, outcome) = ticket();
-    push_for(&rig, &tickets, &partition, &texts("poison", 3));
+    push_for(&rig, &tickets, &partition, &texts(POISON, 3));
     drop(tickets);
     let sink = tokio::spawn(run_with(rig.context.clone(), config(&fake), access()));
-    until("the poison is dropped", || rig.book().dropped.contains_key("rejected")).await;
+    until("the poison is dropped", || rig.book().waiting() == Count::default()).await;
     assert_eq!(outcome.try_iter().collect::<Vec<_>>(), [Outcome::Dropped], "a sender must not repeat it");
     push(&rig, &partition, &texts("good", 3));
     let book = rig.end(async { sink.await.expect("it returns") }).await;
     assert_eq!((book.dropped["rejected"].records, book.delivered.records), (3, 3));
     assert_eq!(messages(&fake), texts("good", 3));
+}
+
+#[tokio::test]
+async fn of_a_request_that_aws_refuses_only_the_event_at_fault_is_dropped() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let partition = ready(&fake);
+    let mut content = texts("good", 1000);
+    content.splice(700..700, texts(POISON, 1));
+    push(&rig, &partition, &content);
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, book.delivered.records), (1, 1000));
+    assert_eq!(messages(&fake), texts("good", 1000));
+}
+
+#[tokio::test]
+async fn a_request_whose_events_are_all_refused_takes_a_bounded_number_of_calls() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let partition = ready(&fake);
+    push(&rig, &partition, &texts(POISON, 5000));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, book.delivered.records), (5000, 0));
+    let calls = fake.state().count("PutLogEvents");
+    assert!(calls < 300, "{calls} calls");
 }
 
 #[tokio::test]
@@ -188,6 +210,46 @@ async fn a_race_for_the_group_and_a_lost_answer_still_set_its_retention() {
     assert_eq!(book.delivered.records, 3);
     let state = fake.state();
     assert_eq!((state.count("CreateLogGroup"), state.retention["g"]), (3, 7));
+}
+
+#[tokio::test]
+async fn settings_of_a_new_group_that_aws_refuses_hold_records_until_they_are_mended() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let no_key = "The specified KMS Key Id could not be found.";
+    for _ in 0..3 {
+        fake.script("CreateLogGroup", Reply::Error(400, "InvalidParameterException", no_key));
+    }
+    push(&rig, &stream("g", "s"), &texts("x", 3));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.delivered, book.dropped.len()), (book.accepted, 0));
+    assert_eq!(fake.state().count("CreateLogGroup"), 4);
+}
+
+#[tokio::test]
+async fn a_name_that_aws_refuses_is_not_tried_again() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let name = "1 validation error detected: Value 'a*' at 'logGroupName' failed to satisfy constraint";
+    fake.script("CreateLogGroup", Reply::Error(400, "InvalidParameterException", name));
+    push(&rig, &stream("g", "s"), &texts("x", 3));
+    let book = rig.end(run_with(rig.context.clone(), config(&fake), access())).await;
+    assert_eq!((book.dropped["rejected"].records, fake.state().count("CreateLogGroup")), (3, 1));
+}
+
+#[tokio::test]
+async fn records_of_a_new_group_never_wait_for_its_retention() {
+    let (fake, rig) = (Fake::start().await, Rig::new());
+    let mut config = config(&fake);
+    config.create.retention_days = Some(7);
+    fake.script("PutRetentionPolicy", Reply::Silence);
+    (0..5).for_each(|at| push(&rig, &stream("g", &format!("s{at}")), &texts("x", 3)));
+    // Longer than any test: nothing but an answer ends an attempt.
+    let access = Access { attempt_timeout: Duration::from_secs(3600), ..access() };
+    let sink = tokio::spawn(run_with(rig.context.clone(), config, access));
+    until("retention is asked for", || fake.state().count("PutRetentionPolicy") == 1).await;
+    rig.drain();
+    until("all is delivered", || rig.book().delivered.records == 15).await;
+    let book = rig.end(async { sink.await.expect("it returns") }).await;
+    assert_eq!((book.delivered, fake.state().count("PutRetentionPolicy")), (book.accepted, 1));
 }
 
 #[tokio::test]

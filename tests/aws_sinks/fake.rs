@@ -226,6 +226,9 @@ fn events(body: &Value, group: &str, stream: &str) -> Vec<Event> {
     body["logEvents"].as_array().expect("events").iter().map(event).collect()
 }
 
+/// How messages begin that AWS refuses for a reason that nobody foresaw.
+pub(crate) const POISON: &str = "poison";
+
 /// The rules of PutLogEvents, as its documentation states them.
 fn broken_rule(events: &[Event]) -> Option<String> {
     let bytes: usize = events.iter().map(|event| event.message.len() + 26).sum();
@@ -240,6 +243,8 @@ fn broken_rule(events: &[Event]) -> Option<String> {
         Some("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.".into())
     } else if events.iter().any(|event| event.message.is_empty()) {
         Some("empty message".into())
+    } else if events.iter().any(|event| event.message.starts_with(POISON)) {
+        Some("1 validation error detected".into())
     } else {
         None
     }
@@ -251,6 +256,7 @@ fn s3_api(method: &Method, query: &BTreeMap<String, String>) -> &'static str {
         ("PUT", ..) => "PutObject",
         ("POST", true, _) => "CreateMultipartUpload",
         ("POST", ..) => "CompleteMultipartUpload",
+        ("DELETE", ..) => "AbortMultipartUpload",
         ("HEAD", ..) => "HeadObject",
         other => panic!("{other:?} is not asked for"),
     }
@@ -300,6 +306,9 @@ fn s3(
             let body = parts.into_values().flatten().collect();
             state.objects.insert(key, Object { body, headers });
             return Ok("<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>".into());
+        }
+        "AbortMultipartUpload" => {
+            state.uploads.remove(&id).expect("there is such an upload");
         }
         "HeadObject" if !state.objects.contains_key(&key) => return Err((404, "NotFound", "".into())),
         _ => {}

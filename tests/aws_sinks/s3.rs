@@ -166,3 +166,21 @@ async fn the_sink_delivers_its_queue_in_spite_of_failures() {
     let state = fake.state();
     assert_eq!(state.objects.values().flat_map(|object| object.body.clone()).collect::<Vec<_>>(), expected);
 }
+
+#[tokio::test]
+async fn an_upload_whose_first_part_is_refused_leaves_nothing_behind() {
+    let (fake, rig) = (fake().await, Rig::new());
+    let mut config = config(&fake);
+    config.object.size = logweir::config::value::Size::mib(64);
+    let store = S3Store::with_access(&config, rig.context.metrics.clone(), access());
+    let partition = Arc::new(Partition::Prefix("logs/".into()));
+    for at in 0..9 {
+        let block: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(1 << 20).collect();
+        rig.push(&partition, &[(at, 1)], block);
+    }
+    fake.script("UploadPart", Reply::Error(400, "EntityTooLarge", "no"));
+    rig.end(run_with(rig.context.clone(), config, store)).await;
+    let state = fake.state();
+    assert_eq!((state.count("CreateMultipartUpload"), state.count("AbortMultipartUpload")), (1, 1));
+    assert_eq!(state.count("CompleteMultipartUpload"), 0);
+}

@@ -55,6 +55,9 @@ class Docker:
         self.process.terminate()
         self.process.wait(60)
         self.log.close()
+        # The daemon leaves the mounts of its network namespaces behind; nothing could be removed.
+        for namespace in (self.directory / "exec" / "netns").glob("*"):
+            subprocess.run(["umount", namespace], check=False, capture_output=True)
 
     def inspect(self, name, template):
         return json.loads(self("inspect", "--format", f"{{{{json {template}}}}}", name))

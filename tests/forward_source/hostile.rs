@@ -220,7 +220,7 @@ async fn twenty_large_frames_at_once_share_the_budget_and_all_arrive() {
         peers.spawn(async move {
             let mut peer = tokio::net::TcpStream::connect(address).await.expect("it listens");
             // Enough that the small buffer cannot hold it, and the sockets can.
-            let (head, tail) = frame.split_at(128 << 10);
+            let (head, tail) = frame.split_at(96 << 10);
             peer.write_all(head).await.expect("it reads");
             begun.fetch_add(1, Ordering::Relaxed);
             go_on.acquire().await.expect("it is open").forget();

@@ -2,12 +2,11 @@
 //! costs nothing and a group made by others is left as it is.
 //!
 //! One creation at a time in a group; what waited for it learns that it is done. A stream is tried first: where the
-//! group exists, no permission to create groups is needed. Retention is set on groups that this process created, and
-//! failing to set it never holds records up.
+//! group exists, no permission to create groups is needed. Retention is set on groups that this process created: beside
+//! the records, by [`Retention`], so that it never holds them up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
@@ -15,23 +14,19 @@ use tokio::time::Instant;
 use super::body::Target;
 use super::client::Logs;
 use super::config::Create;
+use super::retention::Retention;
 use crate::aws::{Class, Failure};
 use crate::sink::object::Attempt;
-use crate::sink::retry::jittered;
 
 /// What is remembered, in all groups and in the streams of one; then it is forgotten, which costs a call at most.
 const REMEMBERED: usize = 4096;
 
-/// PutRetentionPolicy has 5 requests a second in an account and Region, for all its tasks.
-const RETENTION_TRIES: u32 = 5;
-const RETENTION_PAUSE: Duration = Duration::from_millis(300);
-
 /// What a sink has created.
 #[derive(Debug)]
 pub(super) struct Creator {
-    sink: Arc<str>,
     create: Create,
     groups: Mutex<HashMap<Box<str>, Arc<AsyncMutex<Group>>>>,
+    retention: Retention,
 }
 
 #[derive(Debug, Default)]
@@ -40,27 +35,27 @@ struct Group {
     streams: HashMap<Box<str>, Instant>,
     /// An attempt to create the group had no answer: if it exists next time, it may be ours.
     unsure: bool,
-    /// It is ours and its retention is not set yet.
+    /// It is ours and its retention is not asked for yet.
     retention_due: bool,
 }
 
 impl Creator {
     /// For the sink of this name.
     pub(super) fn new(sink: &Arc<str>, create: Create) -> Self {
-        Self { sink: Arc::clone(sink), create, groups: Mutex::default() }
+        Self { create, groups: Mutex::default(), retention: Retention::new(sink) }
     }
 
     /// After a request that began at `asked` found no group or stream: creates what is missing. Done means that the
     /// request can be repeated at once.
-    pub(super) async fn ensure(&self, logs: &Logs, target: &Target, asked: Instant) -> Attempt<()> {
+    pub(super) async fn ensure(&self, logs: &Arc<Logs>, target: &Target, asked: Instant) -> Attempt<()> {
         if !self.create.enabled {
             return Attempt::Retry(
                 None,
                 format!("{} does not exist; create it, or set `create.enabled: true`", describe(target)),
             );
         }
-        let group = self.group(&target.group);
-        let mut group = group.lock().await;
+        let shared = self.group(&target.group);
+        let mut group = shared.lock().await;
         if group.streams.get(&target.stream).is_some_and(|created| *created >= asked) {
             return Attempt::Done(());
         }
@@ -78,8 +73,18 @@ impl Creator {
             group.streams.clear();
         }
         group.streams.insert(target.stream.clone(), Instant::now());
-        self.set_retention(logs, &target.group, &mut group).await;
+        if let Some(days) = self.create.retention_days.filter(|_| std::mem::take(&mut group.retention_due)) {
+            let again = Arc::clone(&shared);
+            // The group's next new stream tries it once more.
+            let failed = async move { again.lock().await.retention_due = true };
+            self.retention.set(logs, &target.group, days, failed);
+        }
         Attempt::Done(())
+    }
+
+    /// After the last record: gives what is still beside the records a moment to end.
+    pub(super) async fn finish(&self) {
+        self.retention.finish().await;
     }
 
     fn group(&self, name: &str) -> Arc<AsyncMutex<Group>> {
@@ -107,28 +112,6 @@ impl Creator {
             }
         }
     }
-
-    async fn set_retention(&self, logs: &Logs, name: &str, group: &mut Group) {
-        let Some(days) = self.create.retention_days.filter(|_| group.retention_due) else { return };
-        let mut pause = RETENTION_PAUSE;
-        for left in (0..RETENTION_TRIES).rev() {
-            let Err(failure) = logs.set_retention(name, days).await else {
-                group.retention_due = false;
-                return;
-            };
-            if left == 0 || failure.class == Class::Denied {
-                tracing::warn!(
-                    sink = %self.sink,
-                    "log group {name} is without its retention of {days} days, it would keep events for ever: {}; allow \
-                     logs:PutRetentionPolicy, or set it by hand (aws logs put-retention-policy)",
-                    failure.text
-                );
-                return;
-            }
-            tokio::time::sleep(jittered(pause)).await;
-            pause *= 2;
-        }
-    }
 }
 
 fn is(result: &Result<(), Failure>, code: &str) -> bool {
@@ -145,11 +128,22 @@ pub(super) fn describe(target: &Target) -> String {
     format!("log stream {} of group {}", target.stream, target.group)
 }
 
+/// Whether AWS finds fault with the name of the group or stream, which no later attempt can change.
+pub(super) fn blames_names(failure: &Failure) -> bool {
+    // As in "Value 'a*b' at 'logGroupName' failed to satisfy constraint".
+    failure.text.contains("'logGroupName'") || failure.text.contains("'logStreamName'")
+}
+
 fn judge(action: &str, target: &Target, failure: Failure) -> Attempt<()> {
     let text = format!("{}: {}", describe(target), failure.text);
     match &*failure.code {
+        // Only other names would help, and those come from the records; a stream is made of nothing else.
+        "InvalidParameterException" if action == "logs:CreateLogStream" || blames_names(&failure) => {
+            Attempt::Rejected("rejected", text)
+        }
+        // A key, class or tag can be mended outside, or here before the records are too old.
         "InvalidParameterException" => {
-            Attempt::Rejected("rejected", format!("{text}; correct the names, or `create` (class, KMS key, tags)"))
+            Attempt::Retry(failure.retry_after, format!("{text}; correct `create` (class, KMS key, tags), or the key"))
         }
         "LimitExceededException" => {
             Attempt::Retry(failure.retry_after, format!("{text}; delete log groups, or ask AWS for a higher quota"))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::body::{Bodies, Body, Target};
 use super::client::Logs;
 use super::config::CloudWatchLogsConfig;
-use super::create::{Creator, describe};
+use super::create::{Creator, blames_names, describe};
 use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
 use crate::aws::{Access, Class, Failure};
 use crate::clock::Clock;
@@ -23,7 +23,7 @@ use crate::spool::Lease;
 pub(super) struct Delivery {
     sink: Arc<str>,
     clock: Clock,
-    logs: Logs,
+    logs: Arc<Logs>,
     bodies: Arc<Bodies>,
     creator: Creator,
     retry: Retry,
@@ -39,12 +39,18 @@ pub(super) struct Carried {
     pub(super) request_bytes: u64,
 }
 
+/// Requests of one flight that AWS may refuse before the rest of what it refuses is dropped unsplit. To find one event
+/// among 10,000 takes 14, so this finds a dozen and more; a request that is refused for what all of it has in common
+/// does not become 20,000.
+const REFUSALS: u32 = 256;
+
 /// How AWS took a request.
 enum Answer {
     /// It has the events, but for these.
     Taken(RejectedInfo),
-    /// It is larger than AWS's limit, by AWS's own count.
-    TooLarge,
+    /// It has none of them, for some of them are not as they must be, or are too many: a reason and AWS's words. Parts
+    /// of the request may do better.
+    Refused(&'static str, String),
 }
 
 impl Delivery {
@@ -53,7 +59,7 @@ impl Delivery {
         Arc::new(Self {
             sink: Arc::clone(&context.name),
             clock: context.clock,
-            logs: Logs::new(config, access, context.metrics.clone()),
+            logs: Arc::new(Logs::new(config, access, context.metrics.clone())),
             bodies: Bodies::new(config.compression),
             creator: Creator::new(&context.name, config.create.clone()),
             retry: Retry::new(context, config.retry.clone()),
@@ -71,6 +77,7 @@ impl Delivery {
         let carried =
             Carried { block_bytes: lease.bytes(), request_bytes: plan.batches.iter().map(Batch::bytes).sum() };
         let mut batches = VecDeque::from(plan.batches);
+        let mut refusals = 0;
         // Ends: each turn takes a batch away, or puts two smaller ones in its place.
         while let Some(batch) = batches.pop_front() {
             let batch = Arc::new(batch);
@@ -82,14 +89,19 @@ impl Delivery {
                     self.tell(&target, &refused);
                     refused.as_slice().iter().for_each(|&(reason, count)| rejects.add(reason, count));
                 }
-                Ok(Answer::TooLarge) => {
+                Ok(Answer::Refused(reason, text)) => {
                     let count = batch.count();
-                    match batch.split() {
+                    let halves = if refusals < REFUSALS { batch.split() } else { None };
+                    refusals += 1;
+                    match halves {
                         Some((left, right)) => {
                             batches.push_front(right);
                             batches.push_front(left);
                         }
-                        None => rejects.add("too_large", count),
+                        None => {
+                            self.retry.lost(count.records, &GivenUp::Rejected(reason, text));
+                            rejects.add(reason, count);
+                        }
                     }
                 }
                 Err(given_up) => {
@@ -100,6 +112,11 @@ impl Delivery {
         }
         lease.into_receipt().settled(rejects.as_slice());
         carried
+    }
+
+    /// After the last flight: ends what goes on beside the records.
+    pub(super) async fn finish(&self) {
+        self.creator.finish().await;
     }
 
     /// One attempt; what is missing is created on the way.
@@ -151,11 +168,15 @@ fn judge(target: &Target, failure: Failure) -> Attempt<Answer> {
         // The events are there.
         "DataAlreadyAcceptedException" => Attempt::Done(Answer::Taken(RejectedInfo::default())),
         // AWS has no code of its own for it; the text is "Upload too large: N bytes exceeds limit of 1048576".
-        "InvalidParameterException" if failure.text.contains("too large") => Attempt::Done(Answer::TooLarge),
-        "InvalidParameterException" | "SerializationException" | "ValidationException" => {
-            Attempt::Rejected("rejected", text)
+        "InvalidParameterException" if failure.text.contains("too large") => {
+            Attempt::Done(Answer::Refused("too_large", text))
         }
-        _ if failure.status == 413 => Attempt::Done(Answer::TooLarge),
+        // All events have these in common.
+        "InvalidParameterException" if blames_names(&failure) => Attempt::Rejected("rejected", text),
+        "InvalidParameterException" | "SerializationException" | "ValidationException" => {
+            Attempt::Done(Answer::Refused("rejected", text))
+        }
+        _ if failure.status == 413 => Attempt::Done(Answer::Refused("too_large", text)),
         _ if failure.class == Class::Denied => {
             Attempt::Retry(failure.retry_after, format!("{text}; allow logs:PutLogEvents to the task's role"))
         }

@@ -1,7 +1,8 @@
 //! The `cloudwatch_logs` sink: PutLogEvents requests built at send time.
 //!
 //! [`fn@run`] decides which blocks leave when, `deliver` sees one flight through to its end, [`request`] knows the rules
-//! of a request, `create` makes groups and streams that are missing, `client` makes the calls.
+//! of a request, `create` makes groups and streams that are missing, `retention` is set beside the records, `client` makes
+//! the calls.
 
 #[cfg(feature = "aws")]
 mod body;
@@ -13,6 +14,8 @@ mod create;
 #[cfg(feature = "aws")]
 mod deliver;
 pub mod request;
+#[cfg(feature = "aws")]
+mod retention;
 #[cfg(feature = "aws")]
 mod run;
 

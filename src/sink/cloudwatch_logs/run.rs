@@ -82,7 +82,7 @@ impl Dispatcher {
             let draining = self.context.is_draining();
             let next = self.launch(draining);
             if draining && self.flights.is_empty() && self.context.queue.is_empty() {
-                return;
+                return self.delivery.finish().await;
             }
             let wake = next.map(|moment| self.context.clock.instant(moment));
             tokio::select! {

@@ -155,6 +155,15 @@ impl ObjectStore for FileStore {
         }
     }
 
+    async fn abort(&self, upload: FileUpload) -> Attempt<()> {
+        // Its end removes the file.
+        let work = move |_: &Inner| {
+            drop(upload);
+            Ok(())
+        };
+        self.attempt("file_abort", 0, work).await
+    }
+
     async fn complete(&self, upload: &FileUpload, parts: &[()]) -> Attempt<()> {
         let end = parts.len().checked_sub(1).and_then(|last| upload.ends().get(last).copied()).unwrap_or(0);
         let (file, aside, key) = (Arc::clone(&upload.file), upload.aside.clone(), upload.key.clone());

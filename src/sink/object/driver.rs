@@ -65,6 +65,12 @@ pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects
     }
 }
 
+/// How many requests a queue of this bound allows: a body is a copy of its blocks, so all bodies together stay within a
+/// quarter of it.
+fn requests(bound: u64, part: u64) -> usize {
+    usize::try_from(bound / 4 / part.max(1)).unwrap_or(REQUESTS).clamp(1, REQUESTS)
+}
+
 /// What a request leaves behind: the object, if it goes on.
 type Left<S> = Option<Upload<S>>;
 
@@ -75,6 +81,8 @@ struct Driver<S: ObjectStore> {
     namer: Namer,
     /// Since when the process drains.
     draining: Option<Moment>,
+    /// Requests under way at once, at most.
+    requests: usize,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -91,6 +99,7 @@ impl<S: ObjectStore> Driver<S> {
             cutter: Cutter { size, age, ack_wait: context.ack_wait, limits },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
             draining: context.is_draining().then(|| context.clock.now()),
+            requests: requests(context.queue.fill_level().1, limits.part),
             shared: Arc::new(Shared { retry, store, objects, limits, metrics: context.metrics.clone() }),
             growing: HashMap::new(),
             busy: HashMap::new(),
@@ -111,7 +120,7 @@ impl<S: ObjectStore> Driver<S> {
             candidates.sort_by_key(|candidate| candidate.opened);
             let (mut next, mut begun) = (None, false);
             for candidate in &candidates {
-                if self.tasks.len() >= REQUESTS {
+                if self.tasks.len() >= self.requests {
                     return None;
                 }
                 match self.cutter.verdict(candidate, now, self.draining) {
@@ -130,7 +139,7 @@ impl<S: ObjectStore> Driver<S> {
         let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
         let (used, bound) = self.context.queue.fill_level();
         let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
-        if !is_pressed(used, waiting, bound) || self.tasks.len() >= REQUESTS {
+        if !is_pressed(used, waiting, bound) || self.tasks.len() >= self.requests {
             return false;
         }
         let Some(largest) = candidates.iter().max_by_key(held) else { return false };

@@ -96,4 +96,6 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> impl Future<Output = Attempt<Self::Part>> + Send;
     /// Ends an object in parts; only now it appears.
     fn complete(&self, upload: &Self::Upload, parts: &[Self::Part]) -> impl Future<Output = Attempt<()>> + Send;
+    /// Gives up an object in parts; what the store has of it is removed. Never called once a part's bytes were let go.
+    fn abort(&self, upload: Self::Upload) -> impl Future<Output = Attempt<()>> + Send;
 }

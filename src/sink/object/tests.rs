@@ -112,6 +112,10 @@ impl ObjectStore for Fake {
         })
     }
 
+    async fn abort(&self, upload: FakeUpload) -> Attempt<()> {
+        self.request("abort", &upload.key, &[]).await.map(|_| ())
+    }
+
     async fn complete(&self, upload: &FakeUpload, parts: &[u32]) -> Attempt<()> {
         self.request("complete", &upload.key, &[]).await.map(|_| {
             let stored = upload.parts.lock().expect("no test panics in here");

@@ -1,11 +1,12 @@
 //! One object on its way: its blocks in one request, or in parts that go out as they fill.
 //!
 //! The bytes of a part are let go when the part is confirmed; its records stay in flight until the object is complete.
-//! What was let go can never be sent again, so an upload with confirmed parts is never aborted: when a later part is
+//! What was let go can never be sent again, so only an upload without confirmed parts is aborted: when a later part is
 //! given up, the object is completed with the parts that it has. Every record is settled exactly once.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,6 +21,9 @@ use crate::spool::{Lease, Receipt};
 
 /// What records count as whose bytes were let go, in an object that could not be completed.
 const UPLOAD_FAILED: &str = "upload_failed";
+
+/// What the one attempt to abort an upload may take.
+const ABORT_WAIT: Duration = Duration::from_secs(10);
 
 /// What the uploads of a sink share.
 #[derive(Debug)]
@@ -192,7 +196,12 @@ impl<S: ObjectStore> Upload<S> {
     /// Makes the confirmed parts an object.
     async fn complete(mut self, by: &'static str) {
         let Shared { store, retry, metrics, .. } = &*self.shared;
-        let Some(Multipart { upload, parts, bytes, receipt: Some(receipt) }) = self.multipart.take() else { return };
+        let Some(Multipart { upload, parts, bytes, receipt }) = self.multipart.take() else { return };
+        let Some(receipt) = receipt else {
+            // Nothing was let go, so nothing is lost with it. Once: a store that is down is not waited for.
+            let aborted = tokio::time::timeout(ABORT_WAIT, store.abort(upload)).await;
+            return tracing::debug!(key = self.key, "an upload without parts was aborted: {aborted:?}");
+        };
         let attempt = || store.complete(&upload, &parts);
         match retry.until_done(S::APIS.complete, attempt).await {
             Ok(()) => {

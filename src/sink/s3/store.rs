@@ -232,6 +232,16 @@ impl ObjectStore for S3Store {
         self.settle("s3:PutObject", part)
     }
 
+    async fn abort(&self, upload: S3Upload) -> Attempt<()> {
+        let result = self
+            .attempt("AbortMultipartUpload", 0, |client| {
+                let request = client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
+                request.upload_id(&upload.id).send()
+            })
+            .await;
+        self.settle("s3:AbortMultipartUpload", result.map(|_| ()))
+    }
+
     async fn complete(&self, upload: &S3Upload, parts: &[S3Part]) -> Attempt<()> {
         let list = parts.iter().map(|part| part.0.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();

@@ -1,5 +1,7 @@
 //! One connection: read, find batches, hand them over, ack, wait for room, read on.
 
+mod room;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -22,13 +24,6 @@ use crate::source::Intake;
 
 /// A quiet connection's buffer: a thousand of them take 8 MiB.
 const READ_MIN: usize = 8 << 10;
-
-/// What a connection's buffer may have without asking: a record of Docker's 16 KiB with its keys fits, so that such
-/// senders never wait for frames of others. A thousand connections that stop inside a frame take 32 MiB.
-const BASE: usize = 32 << 10;
-
-/// Less room than this is not worth a read.
-const LEAST: usize = 4 << 10;
 
 /// Beyond this, larger reads bring nothing; below, a batch is so small that its own cost shows.
 const READ_MAX: usize = 256 << 10;
@@ -66,7 +61,7 @@ pub(super) struct Shared<I> {
     pub(super) inflated_bound: u64,
     pub(super) frame_time: Duration,
     pub(super) stats: Arc<ForwardStats>,
-    /// What buffers may have beyond [`BASE`], and inflating at all.
+    /// What buffers may have beyond a base, and inflating at all.
     pub(super) budget: Arc<Budget>,
     /// Moves with every read: the drain looks whether it stands still.
     pub(super) activity: AtomicU64,
@@ -185,7 +180,7 @@ struct Reading<'a, R, I> {
     alloc: usize,
     /// What inflating has been granted.
     inflating: usize,
-    /// Pays for `inflating`, and for `alloc` beyond [`BASE`].
+    /// Pays for `inflating`, and for `alloc` beyond what is free.
     lease: Lease,
     /// When the frame at the end of `buf` must be whole.
     deadline: Option<Instant>,
@@ -277,67 +272,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         }
     }
 
-    /// Makes room for the next read: what the frame lacks, but never more than was already sent; a header is believed
-    /// no further than that. Returns how much was aimed at. Waits for the budget only if the frame cannot be read on
-    /// otherwise; a read that would merely be larger goes without. Cancel safe.
-    async fn make_room(&mut self) -> usize {
-        let len = self.buf.len();
-        let size = if self.lease.is_tight() { READ_MIN } else { self.size };
-        let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
-        let spare = wanted.min(len).max(size);
-        if self.buf.try_reclaim(spare) {
-            return spare;
-        }
-        // Twice as much each time, since not every mode tells its length; what no frame can need is left out.
-        let bound = usize::try_from(self.shared.frame_bound).unwrap_or(usize::MAX).saturating_add(READ_MIN);
-        let target = (len + spare).max(bound.min(2 * len)).next_multiple_of(READ_MIN);
-        let due = |alloc: usize| alloc.saturating_sub(BASE);
-        let held = self.alloc.max(BASE);
-        if target <= held || self.lease.try_grow(due(target)) {
-            self.renew(target);
-        } else if self.buf.try_reclaim(LEAST) {
-            // It has room enough to go on.
-        } else if len + LEAST <= held {
-            self.renew(held);
-        } else {
-            self.lend(due(target)).await;
-            self.renew(target);
-        }
-        spare
-    }
-
-    /// Takes bytes from the budget, and waits until they are there.
-    async fn lend(&mut self, bytes: usize) {
-        if self.lease.grow_now(bytes) {
-            return;
-        }
-        self.begin_wait();
-        self.lease.grow(bytes).await;
-        self.end_wait();
-    }
-
-    /// Moves what is in the buffer into one of `alloc` bytes, for which the lease has enough.
-    fn renew(&mut self, alloc: usize) {
-        let mut buf = BytesMut::with_capacity(alloc);
-        buf.extend_from_slice(&self.buf);
-        self.buf = buf;
-        self.alloc = alloc;
-        self.lease.shrink(self.alloc.saturating_sub(BASE) + self.inflating);
-    }
-
-    /// Gives back what the frames in the buffer no longer need; when others wait, what is held for speed too.
-    fn give_back(&mut self) {
-        self.inflating = 0;
-        self.lease.shrink(self.alloc.saturating_sub(BASE));
-        // With a deadline, the frame that the bytes are for is not whole yet.
-        if self.deadline.is_none() {
-            if self.lease.is_tight() && self.alloc > BASE && self.buf.len() + LEAST <= BASE {
-                self.renew(BASE);
-            }
-            self.lease.end_overdraft();
-        }
-    }
-
     /// Hands over everything that is whole in the buffer, each batch when there is room for it. Cancel safe: what was
     /// found stays in `held`.
     async fn take_all(&mut self) -> Result<(), End> {
@@ -346,9 +280,8 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 Some(Found::Chunk(_)) => self.acks.room().await.map_err(|Unread| End::AcksUnread)?,
                 Some(Found::Records(_)) => self.room().await,
                 Some(Found::Grow(bytes)) => {
-                    let bytes = self.inflating.max(*bytes);
-                    self.lend(self.alloc.saturating_sub(BASE) + bytes).await;
-                    self.inflating = bytes;
+                    let bytes = *bytes;
+                    self.lend_inflating(bytes).await;
                 }
                 Some(Found::End) | None => {}
             }

@@ -197,3 +197,28 @@ async fn a_peer_that_left_does_not_hold_its_place_until_a_dead_sink_works_again(
     assert!(matches!(end, Ok(End::Closed)), "{end:?}");
     assert_eq!(shared.intake.0.lock().expect("no panic under it").len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn time_spent_waiting_for_the_budget_is_not_the_peer_s() {
+    let (ours, mut peer) = duplex(1 << 20);
+    let (reader, writer) = tokio::io::split(ours);
+    let shared = shared(AckMode::Received);
+    let (mut all, mut overdraft) = (Lease::new(Arc::clone(&shared.budget)), Lease::new(Arc::clone(&shared.budget)));
+    all.grow(1 << 20).await;
+    overdraft.grow(1).await;
+    let text = vec![b'x'; 200 << 10];
+    let head = [&FRAME[..4], &[0x81, 0xc6], &(text.len() as u32).to_be_bytes()].concat();
+    let (_stage, receiver) = watch::channel(Stage::Reading);
+    let feeding = async {
+        peer.write_all(&[&head[..], &text].concat()).await.expect("the pipe holds it");
+        sleep(Duration::from_secs(300)).await;
+        assert_eq!((shared.budget.waiting(), shared.busy.load(Ordering::Relaxed)), (1, 1));
+        drop((all, overdraft));
+        sleep(Duration::from_secs(20)).await;
+        peer.write_all(&[0x01]).await.expect("it reads on");
+        drop(peer);
+    };
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, (), receiver), feeding);
+    assert!(matches!(end, End::Closed), "{end}");
+    assert_eq!((shared.intake.taken(), shared.budget.taken()), (1, 0));
+}

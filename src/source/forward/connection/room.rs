@@ -1,0 +1,84 @@
+//! Room in a connection's buffer: how much for the next read, and what of it is taken from the budget and given back.
+
+use bytes::BytesMut;
+use tokio::io::AsyncRead;
+
+use super::{READ_MIN, Reading};
+use crate::source::Intake;
+
+/// What a connection's buffer may have without asking: a record of Docker's 16 KiB with its keys fits, so that such
+/// senders never wait for frames of others. A thousand connections that stop inside a frame take 32 MiB.
+const BASE: usize = 32 << 10;
+
+/// Less room than this is not worth a read.
+const LEAST: usize = 4 << 10;
+
+impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
+    /// Makes room for the next read: what the frame lacks, but never more than was already sent; a header is believed
+    /// no further than that. Returns how much was aimed at. Waits for the budget only if the frame cannot be read on
+    /// otherwise; a read that would merely be larger goes without. Cancel safe.
+    pub(super) async fn make_room(&mut self) -> usize {
+        let len = self.buf.len();
+        let size = if self.lease.is_tight() { READ_MIN } else { self.size };
+        let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
+        let spare = wanted.min(len).max(size);
+        if self.buf.try_reclaim(spare) {
+            return spare;
+        }
+        // Twice as much each time, since not every mode tells its length; what no frame can need is left out.
+        let bound = usize::try_from(self.shared.frame_bound).unwrap_or(usize::MAX).saturating_add(READ_MIN);
+        let target = (len + spare).max(bound.min(2 * len)).next_multiple_of(READ_MIN);
+        let due = |alloc: usize| alloc.saturating_sub(BASE);
+        let held = self.alloc.max(BASE);
+        if target <= held || self.lease.try_grow(due(target)) {
+            self.renew(target);
+        } else if self.buf.try_reclaim(LEAST) {
+            // It has room enough to go on.
+        } else if len + LEAST <= held {
+            self.renew(held);
+        } else {
+            self.lend(due(target)).await;
+            self.renew(target);
+        }
+        spare
+    }
+
+    /// Takes bytes from the budget, and waits until they are there.
+    async fn lend(&mut self, bytes: usize) {
+        if self.lease.grow_now(bytes) {
+            return;
+        }
+        self.begin_wait();
+        self.lease.grow(bytes).await;
+        self.end_wait();
+    }
+
+    /// Grants the inflating so many bytes, if it has not had them yet.
+    pub(super) async fn lend_inflating(&mut self, bytes: usize) {
+        let bytes = self.inflating.max(bytes);
+        self.lend(self.alloc.saturating_sub(BASE) + bytes).await;
+        self.inflating = bytes;
+    }
+
+    /// Moves what is in the buffer into one of `alloc` bytes, for which the lease has enough.
+    pub(super) fn renew(&mut self, alloc: usize) {
+        let mut buf = BytesMut::with_capacity(alloc);
+        buf.extend_from_slice(&self.buf);
+        self.buf = buf;
+        self.alloc = alloc;
+        self.lease.shrink(self.alloc.saturating_sub(BASE) + self.inflating);
+    }
+
+    /// Gives back what the frames in the buffer no longer need; when others wait, what is held for speed too.
+    pub(super) fn give_back(&mut self) {
+        self.inflating = 0;
+        self.lease.shrink(self.alloc.saturating_sub(BASE));
+        // With a deadline, the frame that the bytes are for is not whole yet.
+        if self.deadline.is_none() {
+            if self.lease.is_tight() && self.alloc > BASE && self.buf.len() + LEAST <= BASE {
+                self.renew(BASE);
+            }
+            self.lease.end_overdraft();
+        }
+    }
+}
