@@ -152,6 +152,14 @@ fn syntax_hint(line: &str) -> Option<&'static str> {
         if condition.starts_with(['!', '&', '*', '@', '%', '`']) {
             return Some(QUOTE_TAG);
         }
+        let inner = condition.get(1..condition.len().saturating_sub(1)).unwrap_or_default();
+        let inner = inner.replace("''", "").replace("\\\"", "");
+        if whole && quote.is_some_and(|quote| inner.contains(quote)) {
+            return Some(
+                "; the quotes around a text end at the next such quote: put the whole into single quotes and the strings \
+                 in it into double ones, for example when: 'log == \"x\"'",
+            );
+        }
         // Between braces a condition also ends at a comma or a bracket.
         let in_braces = line.trim_start_matches([' ', '-']).starts_with('{');
         if !whole && (quote.is_some() || condition.contains(": ")) || in_braces && condition.contains('[') {
@@ -358,7 +366,8 @@ mod tests {
             ("- when: !has(record.x) && a.b == 1", Some(TAG)),
             ("- when: log == \"a: b\"", Some(WHOLE)),
             ("- when: \"level\" >= WARN", Some(WHOLE)),
-            ("- when: 'log.contains('x')'", None),
+            ("- when: 'log.contains('x')'", Some("the strings in it into double ones")),
+            ("- when: \"log == \"x\"\"", Some("the strings in it into double ones")),
             ("- {name: a, when: log.x in [\"a\", \"b\"], to: []}", Some(WHOLE)),
             ("- {name: {container}/x}", Some("begins with `{` or `%`")),
             ("- prefix: %Y/%m", Some("begins with `{` or `%`")),
