@@ -1,7 +1,7 @@
 //! The configuration: YAML with positions, each section as written, the plan as it runs.
 //!
-//! [`text`] finds the text, [`load`] makes a [`Plan`] of it or says everything that is wrong: text → [`yaml`] tree →
-//! [`substitute`] → [`mod@file`] as written ([`de`]) → checks of everything together → [`plan`].
+//! [`text`] finds the text, [`load`] makes a [`Plan`] of it or says everything that is wrong: text → `yaml` tree →
+//! `substitute` → [`mod@file`] as written (`de`) → checks of everything together → [`plan`].
 
 mod build;
 mod cgroup;

@@ -11,7 +11,7 @@
 //!   They follow the same rules: the last of equal keys stands, `time` and `tag` are renamed.
 //! - `log_json: raw`: `log` stays the string that it is.
 //!
-//! How single values are written: [`super::json`]. A record that is no whole msgpack map within its bounds leaves
+//! How single values are written: `encode::json`. A record that is no whole msgpack map within its bounds leaves
 //! nothing in the buffer and counts as `malformed`.
 
 use schemars::JsonSchema;

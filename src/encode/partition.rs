@@ -3,7 +3,7 @@
 //! Dates are those of the record's time in UTC while it lies within 24 h before and 1 h after its receipt, else those of
 //! its receipt: a clock that is wrong does not open partitions of another year. A value that is missing, empty, null or
 //! no scalar is `unknown`. Beyond [`MAX_VALUES`] distinct values of a field in an hour (of receipt) further ones are
-//! `_other`; beyond [`MAX_NAMES`] names in use all are. What values may hold is [`super::names`]'s affair.
+//! `_other`; beyond [`MAX_NAMES`] names in use all are. What values may hold is `encode::names`'s affair.
 //!
 //! Cheap for runs of records that go to one place: their values are compared with the last record's before anything is
 //! hashed or rendered. Records of the same names get the same `Arc` while the names are used at least once an hour.

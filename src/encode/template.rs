@@ -1,7 +1,7 @@
 //! Templates of names and prefixes: text, `{field}` with the names that rules use, and `%Y %m %d %H %M`.
 //!
 //! `%%`, `{{` and `}}` stand for `%`, `{` and `}`. Anything else behind these characters is an error with its position.
-//! Which values fit where the name is used is [`super::names`]'s affair.
+//! Which values fit where the name is used is `encode::names`'s affair.
 
 use std::fmt;
 
