@@ -7,6 +7,8 @@ pub mod file;
 pub mod object;
 pub mod retry;
 pub mod s3;
+#[cfg(feature = "aws")]
+mod service;
 pub mod stdout;
 
 pub use context::{Phase, SinkContext};

@@ -4,70 +4,37 @@
 //! SDK's; its typed API would copy and escape every message once more, at three times the CPU.
 
 use std::collections::HashMap;
-use std::future::Future;
 
 use aws_sdk_cloudwatchlogs::Client;
-use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 
 use aws_sdk_cloudwatchlogs::types::{LogGroupClass, RejectedLogEventsInfo};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::body::SdkBody;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 use super::body::{Body, Target};
 use super::config::{CloudWatchLogsConfig, Create, LogClass};
 use super::request::RejectedInfo;
 use crate::aws::{Access, Failure};
 use crate::metrics::SinkMetrics;
+use crate::sink::service::Service;
 
 /// CloudWatch Logs as one sink reaches it.
 #[derive(Debug)]
 pub(super) struct Logs {
-    access: Access,
-    endpoint: Option<String>,
-    metrics: SinkMetrics,
-    client: OnceCell<Client>,
+    service: Service<Client>,
 }
 
 impl Logs {
     /// Asks nothing of AWS before the first call.
     pub(super) fn new(config: &CloudWatchLogsConfig, access: Access, metrics: SinkMetrics) -> Self {
-        Self { access, endpoint: config.endpoint.clone(), metrics, client: OnceCell::new() }
-    }
-
-    async fn client(&self) -> Result<&Client, Failure> {
-        let made = self.client.get_or_try_init(|| async {
-            let config = self.access.load().await?;
-            let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(&config);
-            if let Some(endpoint) = &self.endpoint {
+        let endpoint = config.endpoint.clone();
+        let service = Service::new(access, metrics, move |config| {
+            let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(config);
+            if let Some(endpoint) = &endpoint {
                 builder = builder.endpoint_url(endpoint);
             }
-            Ok(Client::from_conf(builder.build()))
+            Client::from_conf(builder.build())
         });
-        made.await.map_err(Failure::of_setup)
-    }
-
-    /// One attempt, measured.
-    async fn attempt<'a, T, E, F>(
-        &'a self,
-        api: &'static str,
-        bytes: u64,
-        call: impl FnOnce(&'a Client) -> F + Send,
-    ) -> Result<T, Failure>
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    {
-        let start = Instant::now();
-        let result = match self.client().await {
-            Ok(client) => call(client).await.map_err(|error| Failure::of(&error)),
-            Err(failure) => Err(failure),
-        };
-        let label = result.as_ref().map_or_else(|failure| failure.class.label(), |_| "ok");
-        self.metrics.request(api, label, start.elapsed(), if result.is_ok() { bytes } else { 0 });
-        result
+        Self { service }
     }
 
     /// Sends a request; what AWS did not keep of it.
@@ -75,6 +42,7 @@ impl Logs {
         let Body { bytes, gzip } = body.clone();
         let len = bytes.len();
         let output = self
+            .service
             .attempt("PutLogEvents", len as u64, |client| {
                 // What the SDK serializes is replaced before it is signed; the names are for its validation.
                 let request = client.put_log_events().log_group_name(&*target.group).log_stream_name(&*target.stream);
@@ -95,11 +63,12 @@ impl Logs {
 
     /// Creates a stream.
     pub(super) async fn create_stream(&self, target: &Target) -> Result<(), Failure> {
-        self.attempt("CreateLogStream", 0, |client| {
-            client.create_log_stream().log_group_name(&*target.group).log_stream_name(&*target.stream).send()
-        })
-        .await
-        .map(|_| ())
+        self.service
+            .attempt("CreateLogStream", 0, |client| {
+                client.create_log_stream().log_group_name(&*target.group).log_stream_name(&*target.stream).send()
+            })
+            .await
+            .map(|_| ())
     }
 
     /// Creates a group.
@@ -109,22 +78,24 @@ impl Logs {
             LogClass::InfrequentAccess => LogGroupClass::InfrequentAccess,
         };
         let tags = create.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<HashMap<_, _>>();
-        self.attempt("CreateLogGroup", 0, |client| {
-            let request = client.create_log_group().log_group_name(group).log_group_class(class);
-            let request = request.set_kms_key_id(create.kms_key.clone());
-            request.set_tags(Some(tags).filter(|tags| !tags.is_empty())).send()
-        })
-        .await
-        .map(|_| ())
+        self.service
+            .attempt("CreateLogGroup", 0, |client| {
+                let request = client.create_log_group().log_group_name(group).log_group_class(class);
+                let request = request.set_kms_key_id(create.kms_key.clone());
+                request.set_tags(Some(tags).filter(|tags| !tags.is_empty())).send()
+            })
+            .await
+            .map(|_| ())
     }
 
     /// Sets how long a group keeps its events.
     pub(super) async fn set_retention(&self, group: &str, days: i32) -> Result<(), Failure> {
-        self.attempt("PutRetentionPolicy", 0, |client| {
-            client.put_retention_policy().log_group_name(group).retention_in_days(days).send()
-        })
-        .await
-        .map(|_| ())
+        self.service
+            .attempt("PutRetentionPolicy", 0, |client| {
+                client.put_retention_policy().log_group_name(group).retention_in_days(days).send()
+            })
+            .await
+            .map(|_| ())
     }
 }
 

@@ -5,39 +5,30 @@
 //! told with what to do; only what this very object makes impossible is rejected. There is no `Content-Encoding`: it
 //! would make HTTP clients unpack what the key's extension says is packed.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 use bytes::{Bytes, BytesMut};
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 use super::S3Config;
 use crate::aws::{Access, Class, Failure};
 use crate::metrics::SinkMetrics;
 use crate::sink::object::{Attempt, ObjectStore};
+use crate::sink::service::Service;
 
 /// A bucket, or what begins with a prefix in it.
 #[derive(Debug)]
 pub struct S3Store {
-    access: Access,
     bucket: String,
-    endpoint: Option<String>,
-    path_style: bool,
     content_type: String,
     storage_class: Option<StorageClass>,
     kms_key: Option<String>,
-    metrics: SinkMetrics,
-    client: OnceCell<Client>,
+    service: Service<Client>,
 }
 
 /// A multipart upload under way.
@@ -68,50 +59,21 @@ impl S3Store {
 
     /// The same with credentials and timeouts of the caller's choice.
     pub fn with_access(config: &S3Config, metrics: SinkMetrics, access: Access) -> Self {
+        let (endpoint, path_style) = (config.endpoint.clone(), config.path_style);
+        let service = Service::new(access, metrics, move |config| {
+            let mut builder = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style);
+            if let Some(endpoint) = &endpoint {
+                builder = builder.endpoint_url(endpoint);
+            }
+            Client::from_conf(builder.build())
+        });
         Self {
-            access,
             bucket: config.bucket.clone(),
-            endpoint: config.endpoint.clone(),
-            path_style: config.path_style,
             content_type: config.content_type.clone(),
             storage_class: config.storage_class.as_deref().map(StorageClass::from),
             kms_key: config.kms_key.clone(),
-            metrics,
-            client: OnceCell::new(),
+            service,
         }
-    }
-
-    async fn client(&self) -> Result<&Client, Failure> {
-        let made = self.client.get_or_try_init(|| async {
-            let config = self.access.load().await?;
-            let mut builder = aws_sdk_s3::config::Builder::from(&config).force_path_style(self.path_style);
-            if let Some(endpoint) = &self.endpoint {
-                builder = builder.endpoint_url(endpoint);
-            }
-            Ok(Client::from_conf(builder.build()))
-        });
-        made.await.map_err(Failure::of_setup)
-    }
-
-    /// One attempt, measured.
-    async fn attempt<'a, T, E, F>(
-        &'a self,
-        api: &'static str,
-        bytes: u64,
-        call: impl FnOnce(&'a Client) -> F + Send,
-    ) -> Result<T, Failure>
-    where
-        E: std::error::Error + ProvideErrorMetadata + 'static,
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    {
-        let start = Instant::now();
-        let result = match self.client().await {
-            Ok(client) => call(client).await.map_err(|error| Failure::of(&error)),
-            Err(failure) => Err(failure),
-        };
-        let label = result.as_ref().map_or_else(|failure| failure.class.label(), |_| "ok");
-        self.metrics.request(api, label, start.elapsed(), if result.is_ok() { bytes } else { 0 });
-        result
     }
 
     /// What becomes of a failed attempt.
@@ -173,8 +135,10 @@ impl S3Store {
 
     /// Whether the object that an upload should have made is there; `None` when that may not be asked.
     async fn exists(&self, key: &str) -> Option<bool> {
-        let head =
-            self.attempt("HeadObject", 0, |client| client.head_object().bucket(&self.bucket).key(key).send()).await;
+        let head = self
+            .service
+            .attempt("HeadObject", 0, |client| client.head_object().bucket(&self.bucket).key(key).send())
+            .await;
         match head {
             Ok(_) => Some(true),
             Err(failure) if failure.status == 404 => Some(false),
@@ -191,6 +155,7 @@ impl ObjectStore for S3Store {
         let body = joined(body);
         let len = body.len() as u64;
         let result = self
+            .service
             .attempt("PutObject", len, |client| {
                 let request = client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(body));
                 self.dress_put(request).send()
@@ -201,6 +166,7 @@ impl ObjectStore for S3Store {
 
     async fn create(&self, key: &str) -> Attempt<S3Upload> {
         let result = self
+            .service
             .attempt("CreateMultipartUpload", 0, |client| {
                 // The parts' CRC-32 must be announced here, or S3 refuses to complete what carries them.
                 let request = client.create_multipart_upload().bucket(&self.bucket).key(key);
@@ -219,6 +185,7 @@ impl ObjectStore for S3Store {
         let len = body.len() as u64;
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         let result = self
+            .service
             .attempt("UploadPart", len, |client| {
                 let request = client.upload_part().bucket(&self.bucket).key(&upload.key).upload_id(&upload.id);
                 let request = request.part_number(number).checksum_algorithm(ChecksumAlgorithm::Crc32);
@@ -234,6 +201,7 @@ impl ObjectStore for S3Store {
 
     async fn abort(&self, upload: S3Upload) -> Attempt<()> {
         let result = self
+            .service
             .attempt("AbortMultipartUpload", 0, |client| {
                 let request = client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
                 request.upload_id(&upload.id).send()
@@ -246,6 +214,7 @@ impl ObjectStore for S3Store {
         let list = parts.iter().map(|part| part.0.clone()).collect();
         let list = CompletedMultipartUpload::builder().set_parts(Some(list)).build();
         let result = self
+            .service
             .attempt("CompleteMultipartUpload", 0, |client| {
                 let request = client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
                 request.upload_id(&upload.id).multipart_upload(list).send()
