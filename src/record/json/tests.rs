@@ -1,3 +1,5 @@
+//! Embedded JSON against serde_json and hostile texts.
+
 use std::borrow::Cow;
 
 use proptest::prelude::*;

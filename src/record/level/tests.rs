@@ -1,3 +1,5 @@
+//! Every sentence of the rules by which a level is found.
+
 use super::*;
 use crate::record::testing::Sample;
 

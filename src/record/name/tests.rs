@@ -1,3 +1,5 @@
+//! Names as rules and templates write them, and what they find.
+
 use super::*;
 use crate::record::testing::Sample;
 

@@ -1,3 +1,5 @@
+//! Paths through maps and through JSON in strings.
+
 use proptest::prelude::*;
 use rmpv::Value;
 

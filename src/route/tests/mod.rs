@@ -1,3 +1,5 @@
+//! Every operator and every sentence of the conditions' semantics.
+
 mod errors;
 mod properties;
 

@@ -1,3 +1,5 @@
+//! Docker's parts in every order, and what never comes whole.
+
 use std::sync::mpsc;
 
 use proptest::prelude::*;
