@@ -46,11 +46,6 @@ impl RecordBatch {
         &self.data[span.start as usize..][..span.len as usize]
     }
 
-    /// Bytes of all records' maps: what the ledger counts.
-    pub fn record_bytes(&self) -> u64 {
-        self.records.iter().map(|span| u64::from(span.len)).sum()
-    }
-
     /// Checks the invariants; for tests and debug assertions.
     pub fn is_sound(&self) -> bool {
         let mut end = 0u64;

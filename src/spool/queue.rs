@@ -64,7 +64,7 @@ pub struct Queue {
     config: QueueConfig,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
-    /// Something to look at for the sink: a block became ready, or [`Queue::wake`] was called.
+    /// Something to look at for the sink: a block became ready, or one under way came to its end.
     changed: Notify,
     /// Bytes were let go.
     freed: Notify,
@@ -237,11 +237,6 @@ impl Queue {
     /// Comes back when something changed since the last call. Cancel safe; for one waiter.
     pub async fn changed(&self) {
         self.changed.notified().await;
-    }
-
-    /// Makes [`Queue::changed`] come back.
-    pub fn wake(&self) {
-        self.changed.notify_one();
     }
 
     /// Whether the queue is at or over its bound and lets its sources wait.
