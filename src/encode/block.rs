@@ -35,6 +35,14 @@ pub struct Count {
     pub bytes: u64,
 }
 
+impl Count {
+    /// What is left without `other`; nothing where that is more.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
 impl std::ops::AddAssign for Count {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;

@@ -1,5 +1,6 @@
 //! One bounded queue of blocks a sink. Today in memory; a disk spool stands behind the same face.
 
+pub mod disk;
 mod lease;
 mod queue;
 #[cfg(test)]

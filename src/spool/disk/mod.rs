@@ -1,0 +1,25 @@
+//! A queue on disk: segments of blocks and a journal of what became of them.
+//!
+//! Synchronous and single-handed: [`Store`] is the one writer, called from a blocking thread by the queue that owns it;
+//! reading needs no more than a [`Location`]. `files` are the operations of the file system, `frame` how a block is
+//! written, `segment` a file of them and the walk over it, `journal` the entries, `ranges` sets of sequences, `recover`
+//! what opening makes of all this, `home` the spool's directory with its lock.
+
+pub mod files;
+pub mod frame;
+pub mod home;
+pub mod journal;
+mod ranges;
+mod recover;
+pub mod segment;
+#[cfg(test)]
+mod sim;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use home::{Home, HomeError};
+pub use ranges::Ranges;
+pub use recover::Recovered;
+pub use segment::Location;
+pub use store::{Anchor, Commit, Committed, CutEntry, Ended, Limits, Refill, Store, Stored, ToStore};

@@ -1,0 +1,249 @@
+//! Opening a queue's directory after whatever happened to it.
+//!
+//! Always succeeds where the directory can be read: a torn tail is cut off, what is damaged is stepped over and its
+//! segment set aside later, and both are told. Only segments that were not closed are walked (one, as a rule); of the
+//! others the journal knows what is in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Result;
+use std::sync::Arc;
+
+use super::files::Directory;
+use super::frame::MAGIC;
+use super::journal::{self, Entry};
+use super::ranges::Ranges;
+use super::segment::{self, Found, SegmentFile, Walk};
+use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored, cold_of, stored};
+use crate::encode::{Block, Count};
+
+/// What a directory held.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Objects that were cut and not finished, with their blocks.
+    pub cuts: Vec<(CutEntry, Vec<Stored>)>,
+    /// Blocks that wait, those of cuts included.
+    pub blocks: u64,
+    /// Their records.
+    pub waiting: Count,
+    /// Bytes at the ends of segments that were written but never confirmed, and are torn.
+    pub torn: u64,
+    /// Bytes in the middle of segments that are no blocks.
+    pub damaged: u64,
+    /// Segments that the journal knows and that are not there, and the records that waited in them.
+    pub missing: (u64, Count),
+}
+
+/// What the journal says.
+#[derive(Debug, Default)]
+struct Known {
+    sealed: HashMap<u64, Content>,
+    ended: HashMap<u64, (Ranges, Count)>,
+    cuts: BTreeMap<u64, CutEntry>,
+    next: u64,
+}
+
+impl Known {
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut known = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Sealed { segment, first, last, blocks, count, len } => {
+                    known.sealed.insert(segment, Content { first, last, blocks, count, len });
+                    known.next = known.next.max(last.saturating_add(1));
+                }
+                Entry::Cut { key, blocks } => {
+                    if let Some(first) = blocks.first() {
+                        known.cuts.insert(first, CutEntry { key, blocks, upload: None });
+                    }
+                }
+                Entry::Upload { first, id } => {
+                    if let Some(cut) = known.cuts.get_mut(&first) {
+                        cut.upload = Some(id);
+                    }
+                }
+                Entry::Ended { segment, count, blocks } => {
+                    let (ended, sum) = known.ended.entry(segment).or_default();
+                    for sequence in blocks.iter() {
+                        ended.insert(sequence);
+                        known.cuts.remove(&sequence);
+                    }
+                    sum.records = sum.records.saturating_add(count.records);
+                    sum.bytes = sum.bytes.saturating_add(count.bytes);
+                }
+                Entry::Next { sequence } => known.next = known.next.max(sequence),
+            }
+        }
+        known
+    }
+}
+
+impl Store {
+    /// Opens a queue's directory, whatever is in it.
+    pub fn open(directory: Arc<dyn Directory>, limits: Limits, anchor: Anchor) -> Result<(Self, Recovered)> {
+        let mut recovered = Recovered::default();
+        let mut known = Known::of(journal::replay(&journal::read(&*directory)?).0);
+        let numbers: BTreeSet<u64> = directory.names()?.iter().filter_map(|name| segment::number_of(name)).collect();
+        let mut store = Self {
+            limits,
+            anchor,
+            segments: BTreeMap::new(),
+            next_segment: numbers.last().copied().max(known.sealed.keys().max().copied()).map_or(0, |last| last + 1),
+            journal: None,
+            cuts: BTreeMap::new(),
+            held: Ranges::default(),
+            next_sequence: known.next,
+            current: None,
+            cold: None,
+            names_dirty: false,
+            read_failures: 0,
+            directory,
+        };
+        // The first sequence that no block before had: a block is written twice when its first writing failed.
+        let mut fresh = 0;
+        for number in numbers {
+            let file = SegmentFile::new(number, store.directory.open(&segment::name(number))?);
+            let (mut ended, mut ended_count) = known.ended.remove(&number).unwrap_or_default();
+            let content = match known.sealed.remove(&number) {
+                Some(content) if content.blocks == 0 || (content.first >= fresh && is_whole(&file, &content)) => {
+                    content
+                }
+                sealed => walk(&file, sealed, fresh, &mut ended, &mut ended_count, &mut recovered)?,
+            };
+            if content.blocks > 0 {
+                fresh = fresh.max(content.last + 1);
+            }
+            let mut segment = Segment::new(file, content);
+            (segment.ended, segment.ended_count) = (ended, ended_count);
+            store.segments.insert(number, segment);
+        }
+        store.next_sequence = store.next_sequence.max(fresh);
+        for (number, content) in known.sealed {
+            let (ended, ended_count) = known.ended.remove(&number).unwrap_or_default();
+            if ended.len() < content.blocks {
+                recovered.missing.0 += 1;
+                recovered.missing.1.records += content.count.records.saturating_sub(ended_count.records);
+                recovered.missing.1.bytes += content.count.bytes.saturating_sub(ended_count.bytes);
+            }
+        }
+        store.hold(known.cuts, &mut recovered)?;
+        for segment in store.segments.values() {
+            let (blocks, count) = segment.waiting();
+            recovered.blocks += blocks;
+            recovered.waiting += count;
+        }
+        store.cold = store.segments.iter().find_map(|(&number, segment)| cold_of(number, segment));
+        // A disk that is full now may have room later: the old journal stands until then.
+        if let Err(error) = store.rewrite_journal() {
+            tracing::warn!("the spool's journal cannot be written yet: {error}");
+        }
+        Ok((store, recovered))
+    }
+
+    /// Finds the blocks of objects that were begun.
+    fn hold(&mut self, cuts: BTreeMap<u64, CutEntry>, recovered: &mut Recovered) -> Result<()> {
+        let mut blocks: BTreeMap<u64, Vec<Stored>> = BTreeMap::new();
+        for segment in self.segments.values_mut() {
+            let Content { first, last, len, .. } = segment.content;
+            let touches = |cut: &CutEntry| cut.blocks.runs().any(|(from, to)| from <= last && to >= first);
+            if !cuts.values().any(touches) {
+                continue;
+            }
+            let mut walk = Walk::new(Arc::clone(&segment.file.file), 0, len);
+            while let Some(Found { header, data }) = walk.next()? {
+                let cut = cuts.iter().find(|(_, cut)| cut.blocks.contains(header.sequence));
+                if let Some((&cut, _)) = cut
+                    && !segment.ended.contains(header.sequence)
+                    && self.held.insert(header.sequence)
+                {
+                    segment.held.0 += 1;
+                    segment.held.1 += header.count;
+                    blocks.entry(cut).or_default().push(stored(&segment.file, data, header, &self.anchor));
+                }
+            }
+        }
+        for (first, cut) in cuts {
+            // A cut without blocks is one whose segments are gone: then it was finished.
+            if let Some(blocks) = blocks.remove(&first) {
+                recovered.cuts.push((cut.clone(), blocks));
+                self.cuts.insert(first, cut);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file has what the journal says.
+fn is_whole(file: &SegmentFile, content: &Content) -> bool {
+    file.file.len().is_ok_and(|len| len >= content.len)
+}
+
+/// Finds out what is in a segment of which the journal does not know.
+fn walk(
+    file: &Arc<SegmentFile>,
+    sealed: Option<Content>,
+    fresh: u64,
+    ended: &mut Ranges,
+    ended_count: &mut Count,
+    recovered: &mut Recovered,
+) -> Result<Content> {
+    let len = file.file.len()?.min(sealed.map_or(u64::MAX, |content| content.len));
+    let mut content = Content { len: MAGIC.len() as u64, ..Content::default() };
+    let magic = file.file.read_at(0, MAGIC.len())?;
+    if magic != MAGIC {
+        // Torn at its very beginning, or not of this format: then people may want it.
+        if magic.len() == MAGIC.len() {
+            recovered.damaged += len;
+            file.mark_damaged();
+        }
+        return Ok(content);
+    }
+    // Blocks whose data is not what was written: at the end they are torn, elsewhere they are damaged.
+    let mut bad: Vec<Found> = Vec::new();
+    let mut walk = Walk::new(Arc::clone(&file.file), 0, len);
+    while let Some(found) = walk.next()? {
+        if !is_data_whole(file, &found)? {
+            bad.push(found);
+            continue;
+        }
+        for lost in bad.drain(..) {
+            recovered.damaged += u64::from(lost.header.len);
+            file.mark_damaged();
+            content.add(&lost);
+            if ended.insert(lost.header.sequence) {
+                *ended_count += lost.header.count;
+            }
+        }
+        content.add(&found);
+        if found.header.sequence < fresh && ended.insert(found.header.sequence) {
+            *ended_count += found.header.count;
+        }
+    }
+    if walk.skipped > 0 {
+        recovered.damaged += walk.skipped;
+        file.mark_damaged();
+    }
+    let torn = len.saturating_sub(content.len);
+    if torn > 0 {
+        recovered.torn += torn;
+        // Only tidier: what lies behind the length in the journal is never read.
+        let _ = file.file.truncate(content.len);
+    }
+    Ok(content)
+}
+
+impl Content {
+    fn add(&mut self, found: &Found) {
+        if self.blocks == 0 {
+            self.first = found.header.sequence;
+        }
+        self.blocks += 1;
+        self.count += found.header.count;
+        self.last = self.last.max(found.header.sequence);
+        self.len = found.end();
+    }
+}
+
+fn is_data_whole(file: &SegmentFile, found: &Found) -> Result<bool> {
+    let data = file.file.read_at(found.data, found.header.len as usize)?;
+    Ok(data.len() == found.header.len as usize && Block::checksum(&data) == found.header.checksum)
+}
