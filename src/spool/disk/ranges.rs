@@ -75,7 +75,7 @@ impl Ranges {
 impl FromIterator<u64> for Ranges {
     fn from_iter<T: IntoIterator<Item = u64>>(numbers: T) -> Self {
         let mut ranges = Self::default();
-        numbers.into_iter().for_each(|number| drop(ranges.insert(number)));
+        numbers.into_iter().for_each(|number| _ = ranges.insert(number));
         ranges
     }
 }
