@@ -406,16 +406,15 @@ impl Store {
 
     fn write(&mut self, blocks: &[ToStore], cold: bool) -> Result<(Vec<Location>, bool)> {
         let mut locations = Vec::with_capacity(blocks.len());
-        let mut used = self.bytes();
         for block in blocks {
             let header = self.header(block);
             let frame = header.encode();
             let len = frame.len() as u64 + u64::from(header.len);
-            // One block is let in however small the quota is, or nothing would ever go on.
-            if used + len > self.limits.quota && used > MAGIC.len() as u64 {
+            // It may begin a segment. One block is let in however small the quota is, or nothing would ever go on.
+            let (used, begins) = (self.bytes(), MAGIC.len() as u64);
+            if used + begins + len > self.limits.quota && used > begins {
                 return Ok((locations, true));
             }
-            used += len;
             let number = self.segment_for(len)?;
             let segment = self.segments.get_mut(&number).expect("it has just been found or made");
             let content = &mut segment.content;
