@@ -214,6 +214,7 @@ pub struct Journal {
     unwritten: Vec<u8>,
     /// Whether something written waits for a sync.
     dirty: bool,
+    broken: bool,
 }
 
 impl Journal {
@@ -234,7 +235,7 @@ impl Journal {
         directory.rename(NEW, NAME)?;
         directory.sync()?;
         let len = bytes.len() as u64;
-        Ok(Self { file, len, base: len, unwritten: Vec::new(), dirty: false })
+        Ok(Self { file, len, base: len, unwritten: Vec::new(), dirty: false, broken: false })
     }
 
     /// Adds an entry, not written yet.
@@ -259,10 +260,15 @@ impl Journal {
     pub fn sync(&mut self) -> Result<()> {
         self.write()?;
         if self.dirty {
-            self.file.sync()?;
+            self.file.sync().inspect_err(|_| self.broken = true)?;
             self.dirty = false;
         }
         Ok(())
+    }
+
+    /// Whether a sync has failed: what was written may be lost, and a further sync would succeed without it.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether it should be written anew.

@@ -298,6 +298,7 @@ impl Store {
             over.map(|(number, _)| *number).collect::<Vec<_>>()
         };
         let over = over(self);
+        self.journal.take_if(|journal| journal.is_broken());
         match &mut self.journal {
             Some(journal) if cutting || !over.is_empty() => journal.sync()?,
             Some(journal) => journal.write()?,
