@@ -228,6 +228,10 @@ fn walk(
         // Only tidier: what lies behind the length in the journal is never read.
         let _ = file.file.truncate(content.len);
     }
+    // The last process may have written it without a sync, and it is about to count as durable.
+    if let Err(error) = file.file.sync() {
+        tracing::warn!("what the spool holds in segment {} may not outlive a crash: {error}", file.number);
+    }
     Ok(content)
 }
 
