@@ -257,6 +257,9 @@ impl Store {
     pub fn commit(&mut self, commit: Commit) -> Committed {
         // First what came to its end: it makes room.
         self.end(&commit.ended);
+        if commit.blocks.first().is_some_and(|block| !self.has_room(self.header(block).encode().len(), block)) {
+            self.seal_current_if_over();
+        }
         let cutting = !commit.cuts.is_empty();
         for (key, blocks) in commit.cuts {
             if let Some(first) = blocks.first() {
@@ -411,9 +414,7 @@ impl Store {
             let header = self.header(block);
             let frame = header.encode();
             let len = frame.len() as u64 + u64::from(header.len);
-            // It may begin a segment. One block is let in however small the quota is, or nothing would ever go on.
-            let (used, begins) = (self.bytes(), MAGIC.len() as u64);
-            if used + begins + len > self.limits.quota && used > begins {
+            if !self.has_room(frame.len(), block) {
                 return Ok((locations, true));
             }
             let number = self.segment_for(len)?;
@@ -445,6 +446,23 @@ impl Store {
             self.next_sequence = self.next_sequence.max(block.sequence + 1);
         }
         Ok((locations, false))
+    }
+
+    /// Whether the quota lets a block in, which may begin a segment. One is let in however small the quota is, or nothing
+    /// would ever go on.
+    fn has_room(&self, header: usize, block: &ToStore) -> bool {
+        let (used, begins) = (self.bytes(), MAGIC.len() as u64);
+        used <= begins || used + begins + header as u64 + block.data.len() as u64 <= self.limits.quota
+    }
+
+    /// The current segment leaves when nothing in it is needed: beside it there may be no room for a block.
+    fn seal_current_if_over(&mut self) {
+        let current = self.current.and_then(|number| self.segments.get(&number));
+        if let Some(segment) = current.filter(|segment| segment.is_over()) {
+            let sealed = segment.sealed();
+            self.note(&sealed);
+            self.current = None;
+        }
     }
 
     fn header(&self, block: &ToStore) -> Header {
