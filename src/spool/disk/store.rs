@@ -168,7 +168,7 @@ pub(super) struct Segment {
     pub(super) content: Content,
     pub(super) ended: Ranges,
     pub(super) ended_count: Count,
-    /// Blocks of objects that were cut before the start; they are not read back with the others.
+    /// Blocks of objects that were cut before the start and wait; they are not read back with the others.
     pub(super) held: (u64, Count),
 }
 
@@ -363,6 +363,10 @@ impl Store {
             let Some(segment) = self.segments.get_mut(&end.segment) else { continue };
             if segment.ended.insert(end.sequence) {
                 segment.ended_count += end.count;
+                if self.held.contains(end.sequence) {
+                    segment.held.0 = segment.held.0.saturating_sub(1);
+                    segment.held.1 = segment.held.1.less(end.count);
+                }
                 let (blocks, count) = by_segment.entry(end.segment).or_default();
                 blocks.insert(end.sequence);
                 *count += end.count;
