@@ -98,25 +98,24 @@ impl Store {
             read_failures: 0,
             directory,
         };
-        // The first sequence that no block before had: a block is written twice when its first writing failed.
-        let mut fresh = 0;
-        for number in numbers {
+        // A block is written again, into a later segment, when its first writing failed; of that all, some or nothing is
+        // there. So the last writing counts: from here on blocks are in the segments that were looked at already.
+        let mut behind = u64::MAX;
+        for number in numbers.into_iter().rev() {
             let file = SegmentFile::new(number, store.directory.open(&segment::name(number))?);
             let (mut ended, mut ended_count) = known.ended.remove(&number).unwrap_or_default();
             let content = match known.sealed.remove(&number) {
-                Some(content) if content.blocks == 0 || (content.first >= fresh && is_whole(&file, &content)) => {
-                    content
-                }
-                sealed => walk(&file, sealed, fresh, &mut ended, &mut ended_count, &mut recovered)?,
+                Some(content) if content.blocks == 0 || (content.last < behind && is_whole(&file, &content)) => content,
+                sealed => walk(&file, sealed, behind, &mut ended, &mut ended_count, &mut recovered)?,
             };
             if content.blocks > 0 {
-                fresh = fresh.max(content.last + 1);
+                behind = behind.min(content.first);
+                store.next_sequence = store.next_sequence.max(content.last + 1);
             }
             let mut segment = Segment::new(file, content);
             (segment.ended, segment.ended_count) = (ended, ended_count);
             store.segments.insert(number, segment);
         }
-        store.next_sequence = store.next_sequence.max(fresh);
         for (number, content) in known.sealed {
             let (ended, ended_count) = known.ended.remove(&number).unwrap_or_default();
             if ended.len() < content.blocks {
@@ -181,7 +180,7 @@ fn is_whole(file: &SegmentFile, content: &Content) -> bool {
 fn walk(
     file: &Arc<SegmentFile>,
     sealed: Option<Content>,
-    fresh: u64,
+    behind: u64,
     ended: &mut Ranges,
     ended_count: &mut Count,
     recovered: &mut Recovered,
@@ -206,15 +205,17 @@ fn walk(
             continue;
         }
         for lost in bad.drain(..) {
-            recovered.damaged += u64::from(lost.header.len);
-            file.mark_damaged();
+            if lost.header.sequence < behind {
+                recovered.damaged += u64::from(lost.header.len);
+                file.mark_damaged();
+            }
             content.add(&lost);
             if ended.insert(lost.header.sequence) {
                 *ended_count += lost.header.count;
             }
         }
         content.add(&found);
-        if found.header.sequence < fresh && ended.insert(found.header.sequence) {
+        if found.header.sequence >= behind && ended.insert(found.header.sequence) {
             *ended_count += found.header.count;
         }
     }
