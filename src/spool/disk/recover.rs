@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::files::Directory;
 use super::frame::MAGIC;
-use super::journal::{self, Entry};
+use super::journal::{self, EndedPart, Entry};
 use super::ranges::Ranges;
 use super::segment::{self, Found, SegmentFile, Walk};
 use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored, cold_of, stored};
@@ -61,19 +61,22 @@ impl Known {
                         cut.upload = Some(id);
                     }
                 }
-                Entry::Ended { segment, count, blocks } => {
-                    let (ended, sum) = known.ended.entry(segment).or_default();
-                    for sequence in blocks.iter() {
-                        ended.insert(sequence);
-                        known.cuts.remove(&sequence);
-                    }
-                    sum.records = sum.records.saturating_add(count.records);
-                    sum.bytes = sum.bytes.saturating_add(count.bytes);
-                }
+                Entry::Ended { parts } => parts.into_iter().for_each(|part| known.end(part)),
                 Entry::Next { sequence } => known.next = known.next.max(sequence),
             }
         }
         known
+    }
+
+    fn end(&mut self, EndedPart { segment, count, blocks }: EndedPart) {
+        let (ended, sum) = self.ended.entry(segment).or_default();
+        for (first, last) in blocks.runs() {
+            ended.insert_run(first, last);
+            while let Some((&cut, _)) = self.cuts.range(first..=last).next() {
+                self.cuts.remove(&cut);
+            }
+        }
+        *sum += count;
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::files::File;
-use super::frame::{Header, MAGIC, MAX_HEADER, PREAMBLE, header_len};
+use super::frame::{Header, MAGIC, MAX_HEADER, MAX_SEQUENCE, PREAMBLE, header_len};
 use crate::encode::Block;
 
 /// How the name of a segment ends.
@@ -30,7 +30,7 @@ pub fn name(number: u64) -> String {
 /// The number of the segment of this name, if it is one.
 pub fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
-    let number = digits.parse().ok()?;
+    let number = digits.parse().ok().filter(|number| *number < MAX_SEQUENCE)?;
     (self::name(number) == name).then_some(number)
 }
 

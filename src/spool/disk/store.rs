@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::files::Directory;
 use super::frame::{Header, MAGIC};
-use super::journal::{Entry, Journal};
+use super::journal::{EndedPart, Entry, Journal};
 use super::ranges::Ranges;
 use super::segment::{self, DAMAGED, Location, SegmentFile, Walk};
 use crate::encode::{BlockMeta, Count, Moment};
@@ -345,7 +345,8 @@ impl Store {
                 entries.push(state.sealed());
             }
             if !state.ended.is_empty() {
-                entries.push(Entry::Ended { segment, count: state.ended_count, blocks: state.ended.clone() });
+                let part = EndedPart { segment, count: state.ended_count, blocks: state.ended.clone() };
+                entries.push(Entry::Ended { parts: vec![part] });
             }
         }
         for (&first, cut) in &self.cuts {
@@ -373,8 +374,9 @@ impl Store {
             }
             self.cuts.remove(&end.sequence);
         }
-        for (segment, (blocks, count)) in by_segment {
-            self.note(&Entry::Ended { segment, count, blocks });
+        if !by_segment.is_empty() {
+            let part = |(segment, (blocks, count))| EndedPart { segment, count, blocks };
+            self.note(&Entry::Ended { parts: by_segment.into_iter().map(part).collect() });
         }
     }
 
