@@ -12,9 +12,9 @@ use super::files::Directory;
 use super::frame::MAGIC;
 use super::journal::{self, EndedPart, Entry};
 use super::ranges::Ranges;
-use super::segment::{self, Found, SegmentFile, Walk};
+use super::segment::{self, Found, SegmentFile, Walk, survey};
 use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored, cold_of, stored};
-use crate::encode::{Block, Count};
+use crate::encode::Count;
 
 /// What a directory held.
 #[derive(Debug, Default)]
@@ -35,15 +35,15 @@ pub struct Recovered {
 
 /// What the journal says.
 #[derive(Debug, Default)]
-struct Known {
-    sealed: HashMap<u64, Content>,
-    ended: HashMap<u64, (Ranges, Count)>,
-    cuts: BTreeMap<u64, CutEntry>,
+pub(super) struct Known {
+    pub(super) sealed: HashMap<u64, Content>,
+    pub(super) ended: HashMap<u64, (Ranges, Count)>,
+    pub(super) cuts: BTreeMap<u64, CutEntry>,
     next: u64,
 }
 
 impl Known {
-    fn of(entries: Vec<Entry>) -> Self {
+    pub(super) fn of(entries: Vec<Entry>) -> Self {
         let mut known = Self::default();
         for entry in entries {
             match entry {
@@ -151,7 +151,7 @@ impl Store {
                 continue;
             }
             let mut walk = Walk::new(Arc::clone(&segment.file.file), 0, len);
-            while let Some(Found { header, data }) = walk.next()? {
+            while let Some(Found { header, data, .. }) = walk.next()? {
                 let cut = cuts.iter().find(|(_, cut)| cut.blocks.contains(header.sequence));
                 if let Some((&cut, _)) = cut
                     && !segment.ended.contains(header.sequence)
@@ -199,31 +199,23 @@ fn walk(
         }
         return Ok(content);
     }
-    // Blocks whose data is not what was written: at the end they are torn, elsewhere they are damaged.
-    let mut bad: Vec<Found> = Vec::new();
-    let mut walk = Walk::new(Arc::clone(&file.file), 0, len);
-    while let Some(found) = walk.next()? {
-        if !is_data_whole(file, &found)? {
-            bad.push(found);
-            continue;
-        }
-        for lost in bad.drain(..) {
-            if lost.header.sequence < behind {
-                recovered.damaged += u64::from(lost.header.len);
-                file.mark_damaged();
-            }
-            content.add(&lost);
-            if ended.insert(lost.header.sequence) {
-                *ended_count += lost.header.count;
-            }
+    // Only of blocks that are there can it be said that they are over.
+    let known = std::mem::take(ended);
+    *ended_count = Count::default();
+    let survey = survey(&file.file, len, &mut |found, data| {
+        let (sequence, count) = (found.header.sequence, found.header.count);
+        if data.is_none() && sequence < behind {
+            recovered.damaged += u64::from(found.header.len);
+            file.mark_damaged();
         }
         content.add(&found);
-        if found.header.sequence >= behind && ended.insert(found.header.sequence) {
-            *ended_count += found.header.count;
+        if (data.is_none() || sequence >= behind || known.contains(sequence)) && ended.insert(sequence) {
+            *ended_count += count;
         }
-    }
-    if walk.skipped > 0 {
-        recovered.damaged += walk.skipped;
+        Ok(())
+    })?;
+    if !survey.gaps.is_empty() {
+        recovered.damaged += survey.gaps.iter().map(|(_, len)| len).sum::<u64>();
         file.mark_damaged();
     }
     let torn = len.saturating_sub(content.len);
@@ -249,9 +241,4 @@ impl Content {
         self.last = self.last.max(found.header.sequence);
         self.len = found.end();
     }
-}
-
-fn is_data_whole(file: &SegmentFile, found: &Found) -> Result<bool> {
-    let data = file.file.read_at(found.data, found.header.len as usize)?;
-    Ok(data.len() == found.header.len as usize && Block::checksum(&data) == found.header.checksum)
 }

@@ -575,6 +575,7 @@ impl Store {
 
     /// What a walk could not find is over, so that its segment can leave.
     fn write_off(&mut self, number: u64) {
+        self.read_failures = 0;
         let Some((blocks, count)) = self.cold.as_ref().map(|cold| cold.expected) else { return };
         if let Some(segment) = self.segments.get_mut(&number) {
             segment.file.mark_damaged();

@@ -1,6 +1,7 @@
 //! What the store promises, on a disk that fails in every way that a disk may fail: against a model, with random steps
 //! and faults; and one script in which each single operation is the one that fails or the last one.
 
+mod damage;
 mod rig;
 
 use proptest::prelude::*;

@@ -365,7 +365,7 @@ impl Rig {
 }
 
 /// Opens the directory; a fault that was set for later may strike here.
-fn open(disk: &Disk) -> (Store, Recovered) {
+pub(super) fn open(disk: &Disk) -> (Store, Recovered) {
     Store::open(Arc::new(disk.clone()), LIMITS, ANCHOR).expect("the directory can be read")
 }
 
@@ -377,7 +377,7 @@ fn sum(counts: impl Iterator<Item = Count>) -> Count {
 }
 
 /// The block with this sequence, of one of several partitions.
-fn block(sequence: u64, size: u16, seed: u64) -> ToStore {
+pub(super) fn block(sequence: u64, size: u16, seed: u64) -> ToStore {
     let partition = match sequence % 3 {
         0 => Partition::Prefix(format!("logs/{}/", sequence % 2).into()),
         1 => Partition::Stream { group: "/ecs/a".into(), stream: "a/1".into() },
