@@ -5,7 +5,7 @@
 //!   1 sealed  segment, first, last, blocks, records, bytes, length      a segment that gets no further block
 //!   2 cut     key, runs                                                 these blocks are the object of this key
 //!   3 upload  first, id                                       the cut that begins so has this multipart upload
-//!   4 ended   segment, records, bytes, runs                   blocks of a segment that need not be sent any more
+//!   4 ended   segment, records, bytes, runs, and so on        blocks by segment that need not be sent any more
 //!   5 next    sequence                                        no block before this one will be written any more
 //! ```
 //!
@@ -16,7 +16,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
 use super::files::{Directory, File};
-use super::frame::MAX_SEQUENCE;
+use super::frame::{MAX_AMOUNT, MAX_SEQUENCE};
 use super::ranges::Ranges;
 use crate::encode::{Block, Count};
 use crate::record::msgpack::{Reader, Value, write};
@@ -27,8 +27,8 @@ pub const NAME: &str = "journal";
 /// Its name while it is written anew.
 pub const NEW: &str = "journal.new";
 
-/// Written anew when it has grown by this much and to twice what it was.
-const GROWTH: u64 = 1 << 20;
+/// Written anew when it has grown by this much and to twice what it was; in tests all the time.
+const GROWTH: u64 = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
 /// Longest entry: a cut of a million blocks that are no neighbours takes 10 MiB.
 const MAX_ENTRY: usize = 64 << 20;
@@ -68,20 +68,28 @@ pub enum Entry {
         /// What the store calls it.
         id: String,
     },
-    /// Blocks of a segment that are delivered or given up.
+    /// Blocks that are delivered or given up. One entry for all blocks of an object, which may lie in several segments:
+    /// it ends as a whole or not at all.
     Ended {
-        /// Number of the segment.
-        segment: u64,
-        /// Their records.
-        count: Count,
-        /// Which blocks.
-        blocks: Ranges,
+        /// By segment.
+        parts: Vec<EndedPart>,
     },
     /// Sequences begin here at the earliest.
     Next {
         /// The next sequence.
         sequence: u64,
     },
+}
+
+/// Blocks of one segment that are delivered or given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedPart {
+    /// Number of the segment.
+    pub segment: u64,
+    /// Their records.
+    pub count: Count,
+    /// Which blocks.
+    pub blocks: Ranges,
 }
 
 impl Entry {
@@ -105,9 +113,12 @@ impl Entry {
                 array(out, 3, &[3, *first]);
                 write::str(out, id.as_bytes());
             }
-            Self::Ended { segment, count, blocks } => {
-                array(out, 5, &[4, *segment, count.records, count.bytes]);
-                encode_runs(out, blocks);
+            Self::Ended { parts } => {
+                array(out, 1 + 4 * parts.len() as u32, &[4]);
+                for EndedPart { segment, count, blocks } in parts {
+                    [*segment, count.records, count.bytes].iter().for_each(|number| write::uint(out, *number));
+                    encode_runs(out, blocks);
+                }
             }
             Self::Next { sequence } => array(out, 2, &[5, *sequence]),
         }
@@ -125,17 +136,22 @@ impl Entry {
                 segment: number(&mut reader)?,
                 first: number(&mut reader)?,
                 last: number(&mut reader)?,
-                blocks: number(&mut reader)?,
-                count: Count { records: number(&mut reader)?, bytes: number(&mut reader)? },
-                len: number(&mut reader)?,
+                blocks: amount(&mut reader)?,
+                count: Count { records: amount(&mut reader)?, bytes: amount(&mut reader)? },
+                len: amount(&mut reader)?,
             },
             (2, 3) => Self::Cut { key: text(&mut reader)?, blocks: decode_runs(&mut reader)? },
             (3, 3) => Self::Upload { first: number(&mut reader)?, id: text(&mut reader)? },
-            (4, 5) => Self::Ended {
-                segment: number(&mut reader)?,
-                count: Count { records: number(&mut reader)?, bytes: number(&mut reader)? },
-                blocks: decode_runs(&mut reader)?,
-            },
+            (4, len) if len % 4 == 1 => {
+                let part = |_| {
+                    Some(EndedPart {
+                        segment: number(&mut reader)?,
+                        count: Count { records: amount(&mut reader)?, bytes: amount(&mut reader)? },
+                        blocks: decode_runs(&mut reader)?,
+                    })
+                };
+                Self::Ended { parts: (0..len / 4).map(part).collect::<Option<_>>()? }
+            }
             (5, 2) => Self::Next { sequence: number(&mut reader)? },
             _ => return None,
         };
@@ -168,7 +184,12 @@ fn decode_runs(reader: &mut Reader<'_>) -> Option<Ranges> {
     (len.is_multiple_of(2) && ranges.len() <= MAX_BLOCKS).then_some(ranges)
 }
 
-/// Nothing that is counted here comes near its bound, and no sum of them beyond 64 bits.
+/// Blocks, records or bytes: nothing that is counted comes near the bound, and no sum of them beyond 64 bits.
+fn amount(reader: &mut Reader<'_>) -> Option<u64> {
+    number(reader).filter(|amount| *amount <= MAX_AMOUNT)
+}
+
+/// A sequence, a segment, or a distance between sequences.
 fn number(reader: &mut Reader<'_>) -> Option<u64> {
     match reader.read() {
         Ok(Value::UInt(number)) if number < MAX_SEQUENCE => Some(number),
@@ -214,6 +235,7 @@ pub struct Journal {
     unwritten: Vec<u8>,
     /// Whether something written waits for a sync.
     dirty: bool,
+    broken: bool,
 }
 
 impl Journal {
@@ -234,7 +256,7 @@ impl Journal {
         directory.rename(NEW, NAME)?;
         directory.sync()?;
         let len = bytes.len() as u64;
-        Ok(Self { file, len, base: len, unwritten: Vec::new(), dirty: false })
+        Ok(Self { file, len, base: len, unwritten: Vec::new(), dirty: false, broken: false })
     }
 
     /// Adds an entry, not written yet.
@@ -259,10 +281,15 @@ impl Journal {
     pub fn sync(&mut self) -> Result<()> {
         self.write()?;
         if self.dirty {
-            self.file.sync()?;
+            self.file.sync().inspect_err(|_| self.broken = true)?;
             self.dirty = false;
         }
         Ok(())
+    }
+
+    /// Whether a sync has failed: what was written may be lost, and a further sync would succeed without it.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether it should be written anew.
@@ -298,7 +325,12 @@ mod tests {
             Entry::Sealed { segment: 4, first: 1, last: 9, blocks: 8, count, len: 4096 },
             Entry::Cut { key: "logs/ä/w-1.zst".into(), blocks: [0, 1, 2, 7, 9, 10].into_iter().collect() },
             Entry::Upload { first: 1, id: "upload".into() },
-            Entry::Ended { segment: 1, count, blocks: [1, 3, 1 << 50].into_iter().collect() },
+            Entry::Ended {
+                parts: vec![
+                    EndedPart { segment: 1, count, blocks: [1, 3, 1 << 50].into_iter().collect() },
+                    EndedPart { segment: 2, count, blocks: [4].into_iter().collect() },
+                ],
+            },
             Entry::Next { sequence: 1 << 40 },
         ]
     }

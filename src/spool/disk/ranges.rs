@@ -25,6 +25,22 @@ impl Ranges {
         true
     }
 
+    /// Adds a run; what of it was there stays.
+    pub fn insert_run(&mut self, first: u64, last: u64) {
+        let (mut first, mut last) = (first, last);
+        let touching = |runs: &BTreeMap<u64, u64>, first: u64, last: u64| {
+            let run = runs.range(..=last.saturating_add(1)).next_back().map(|(first, last)| (*first, *last));
+            run.filter(|(_, end)| end.saturating_add(1) >= first)
+        };
+        while let Some((start, end)) = touching(&self.runs, first, last) {
+            self.runs.remove(&start);
+            self.len -= end - start + 1;
+            (first, last) = (first.min(start), last.max(end));
+        }
+        self.runs.insert(first, last);
+        self.len += last - first + 1;
+    }
+
     /// Adds a run that begins behind all others, or touches the last of them; false if it does not, or ends before it
     /// begins.
     pub fn append(&mut self, first: u64, last: u64) -> bool {
@@ -75,7 +91,9 @@ impl Ranges {
 impl FromIterator<u64> for Ranges {
     fn from_iter<T: IntoIterator<Item = u64>>(numbers: T) -> Self {
         let mut ranges = Self::default();
-        numbers.into_iter().for_each(|number| _ = ranges.insert(number));
+        for number in numbers {
+            ranges.insert(number);
+        }
         ranges
     }
 }
@@ -98,6 +116,14 @@ mod tests {
             prop_assert!((0..60).all(|number| ranges.contains(number) == set.contains(&number)));
             let runs: Vec<_> = ranges.runs().collect();
             prop_assert!(runs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "as few as can be");
+        }
+
+        #[test]
+        fn runs_are_numbers_one_by_one(runs in prop::collection::vec((0..60_u64, 0..9_u64), 0..20)) {
+            let mut ranges = Ranges::default();
+            runs.iter().for_each(|(first, more)| ranges.insert_run(*first, first + more));
+            let same: Ranges = runs.iter().flat_map(|(first, more)| *first..=first + more).collect();
+            prop_assert_eq!(ranges, same);
         }
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::files::Directory;
 use super::frame::MAGIC;
-use super::journal::{self, Entry};
+use super::journal::{self, EndedPart, Entry};
 use super::ranges::Ranges;
-use super::segment::{self, Found, SegmentFile, Walk};
+use super::segment::{self, Found, SegmentFile, Walk, survey};
 use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored, cold_of, stored};
-use crate::encode::{Block, Count};
+use crate::encode::Count;
 
 /// What a directory held.
 #[derive(Debug, Default)]
@@ -35,15 +35,15 @@ pub struct Recovered {
 
 /// What the journal says.
 #[derive(Debug, Default)]
-struct Known {
-    sealed: HashMap<u64, Content>,
-    ended: HashMap<u64, (Ranges, Count)>,
-    cuts: BTreeMap<u64, CutEntry>,
+pub(super) struct Known {
+    pub(super) sealed: HashMap<u64, Content>,
+    pub(super) ended: HashMap<u64, (Ranges, Count)>,
+    pub(super) cuts: BTreeMap<u64, CutEntry>,
     next: u64,
 }
 
 impl Known {
-    fn of(entries: Vec<Entry>) -> Self {
+    pub(super) fn of(entries: Vec<Entry>) -> Self {
         let mut known = Self::default();
         for entry in entries {
             match entry {
@@ -61,19 +61,22 @@ impl Known {
                         cut.upload = Some(id);
                     }
                 }
-                Entry::Ended { segment, count, blocks } => {
-                    let (ended, sum) = known.ended.entry(segment).or_default();
-                    for sequence in blocks.iter() {
-                        ended.insert(sequence);
-                        known.cuts.remove(&sequence);
-                    }
-                    sum.records = sum.records.saturating_add(count.records);
-                    sum.bytes = sum.bytes.saturating_add(count.bytes);
-                }
+                Entry::Ended { parts } => parts.into_iter().for_each(|part| known.end(part)),
                 Entry::Next { sequence } => known.next = known.next.max(sequence),
             }
         }
         known
+    }
+
+    fn end(&mut self, EndedPart { segment, count, blocks }: EndedPart) {
+        let (ended, sum) = self.ended.entry(segment).or_default();
+        for (first, last) in blocks.runs() {
+            ended.insert_run(first, last);
+            while let Some((&cut, _)) = self.cuts.range(first..=last).next() {
+                self.cuts.remove(&cut);
+            }
+        }
+        *sum += count;
     }
 }
 
@@ -98,25 +101,24 @@ impl Store {
             read_failures: 0,
             directory,
         };
-        // The first sequence that no block before had: a block is written twice when its first writing failed.
-        let mut fresh = 0;
-        for number in numbers {
+        // A block is written again, into a later segment, when its first writing failed; of that all, some or nothing is
+        // there. So the last writing counts: from here on blocks are in the segments that were looked at already.
+        let mut behind = u64::MAX;
+        for number in numbers.into_iter().rev() {
             let file = SegmentFile::new(number, store.directory.open(&segment::name(number))?);
             let (mut ended, mut ended_count) = known.ended.remove(&number).unwrap_or_default();
             let content = match known.sealed.remove(&number) {
-                Some(content) if content.blocks == 0 || (content.first >= fresh && is_whole(&file, &content)) => {
-                    content
-                }
-                sealed => walk(&file, sealed, fresh, &mut ended, &mut ended_count, &mut recovered)?,
+                Some(content) if content.blocks == 0 || (content.last < behind && is_whole(&file, &content)) => content,
+                sealed => walk(&file, sealed, behind, &mut ended, &mut ended_count, &mut recovered)?,
             };
             if content.blocks > 0 {
-                fresh = fresh.max(content.last + 1);
+                behind = behind.min(content.first);
+                store.next_sequence = store.next_sequence.max(content.last + 1);
             }
             let mut segment = Segment::new(file, content);
             (segment.ended, segment.ended_count) = (ended, ended_count);
             store.segments.insert(number, segment);
         }
-        store.next_sequence = store.next_sequence.max(fresh);
         for (number, content) in known.sealed {
             let (ended, ended_count) = known.ended.remove(&number).unwrap_or_default();
             if ended.len() < content.blocks {
@@ -149,7 +151,7 @@ impl Store {
                 continue;
             }
             let mut walk = Walk::new(Arc::clone(&segment.file.file), 0, len);
-            while let Some(Found { header, data }) = walk.next()? {
+            while let Some(Found { header, data, .. }) = walk.next()? {
                 let cut = cuts.iter().find(|(_, cut)| cut.blocks.contains(header.sequence));
                 if let Some((&cut, _)) = cut
                     && !segment.ended.contains(header.sequence)
@@ -181,7 +183,7 @@ fn is_whole(file: &SegmentFile, content: &Content) -> bool {
 fn walk(
     file: &Arc<SegmentFile>,
     sealed: Option<Content>,
-    fresh: u64,
+    behind: u64,
     ended: &mut Ranges,
     ended_count: &mut Count,
     recovered: &mut Recovered,
@@ -197,29 +199,23 @@ fn walk(
         }
         return Ok(content);
     }
-    // Blocks whose data is not what was written: at the end they are torn, elsewhere they are damaged.
-    let mut bad: Vec<Found> = Vec::new();
-    let mut walk = Walk::new(Arc::clone(&file.file), 0, len);
-    while let Some(found) = walk.next()? {
-        if !is_data_whole(file, &found)? {
-            bad.push(found);
-            continue;
-        }
-        for lost in bad.drain(..) {
-            recovered.damaged += u64::from(lost.header.len);
+    // Only of blocks that are there can it be said that they are over.
+    let known = std::mem::take(ended);
+    *ended_count = Count::default();
+    let survey = survey(&file.file, len, &mut |found, data| {
+        let (sequence, count) = (found.header.sequence, found.header.count);
+        if data.is_none() && sequence < behind {
+            recovered.damaged += u64::from(found.header.len);
             file.mark_damaged();
-            content.add(&lost);
-            if ended.insert(lost.header.sequence) {
-                *ended_count += lost.header.count;
-            }
         }
         content.add(&found);
-        if found.header.sequence < fresh && ended.insert(found.header.sequence) {
-            *ended_count += found.header.count;
+        if (data.is_none() || sequence >= behind || known.contains(sequence)) && ended.insert(sequence) {
+            *ended_count += count;
         }
-    }
-    if walk.skipped > 0 {
-        recovered.damaged += walk.skipped;
+        Ok(())
+    })?;
+    if !survey.gaps.is_empty() {
+        recovered.damaged += survey.gaps.iter().map(|(_, len)| len).sum::<u64>();
         file.mark_damaged();
     }
     let torn = len.saturating_sub(content.len);
@@ -227,6 +223,10 @@ fn walk(
         recovered.torn += torn;
         // Only tidier: what lies behind the length in the journal is never read.
         let _ = file.file.truncate(content.len);
+    }
+    // The last process may have written it without a sync, and it is about to count as durable.
+    if let Err(error) = file.file.sync() {
+        tracing::warn!("what the spool holds in segment {} may not outlive a crash: {error}", file.number);
     }
     Ok(content)
 }
@@ -241,9 +241,4 @@ impl Content {
         self.last = self.last.max(found.header.sequence);
         self.len = found.end();
     }
-}
-
-fn is_data_whole(file: &SegmentFile, found: &Found) -> Result<bool> {
-    let data = file.file.read_at(found.data, found.header.len as usize)?;
-    Ok(data.len() == found.header.len as usize && Block::checksum(&data) == found.header.checksum)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::files::File;
-use super::frame::{Header, MAGIC, MAX_HEADER, PREAMBLE, header_len};
+use super::frame::{Header, MAGIC, MAX_HEADER, MAX_SEQUENCE, PREAMBLE, header_len};
 use crate::encode::Block;
 
 /// How the name of a segment ends.
@@ -30,7 +30,7 @@ pub fn name(number: u64) -> String {
 /// The number of the segment of this name, if it is one.
 pub fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
-    let number = digits.parse().ok()?;
+    let number = digits.parse().ok().filter(|number| *number < MAX_SEQUENCE)?;
     (self::name(number) == name).then_some(number)
 }
 
@@ -91,6 +91,8 @@ impl Location {
 /// A block that a walk has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// Where its frame begins.
+    pub at: u64,
     /// What is told of it.
     pub header: Header,
     /// Where its data begins.
@@ -114,15 +116,13 @@ pub struct Walk {
     at: u64,
     window: Vec<u8>,
     window_at: u64,
-    /// Bytes that were stepped over since they are no frames.
-    pub skipped: u64,
 }
 
 impl Walk {
     /// From this offset on; 0 is the start of the file.
     pub fn new(file: Arc<dyn File>, from: u64, len: u64) -> Self {
         let at = from.max(MAGIC.len() as u64);
-        Self { file, len, at, window: Vec::new(), window_at: 0, skipped: 0 }
+        Self { file, len, at, window: Vec::new(), window_at: 0 }
     }
 
     /// Where the next frame should begin: the end of the last one that was found.
@@ -135,7 +135,6 @@ impl Walk {
         let mut at = self.at;
         while at + (PREAMBLE as u64) < self.len {
             if let Some(found) = self.header(at)? {
-                self.skipped += at - self.at;
                 self.at = found.end();
                 return Ok(Some(found));
             }
@@ -147,7 +146,7 @@ impl Walk {
     fn header(&mut self, at: u64) -> Result<Option<Found>> {
         let Some(len) = header_len(self.bytes(at, PREAMBLE)?) else { return Ok(None) };
         let Some((header, used)) = Header::decode(self.bytes(at, PREAMBLE + len)?) else { return Ok(None) };
-        let found = Found { data: at + used as u64, header };
+        let found = Found { at, data: at + used as u64, header };
         Ok((found.end() <= self.len).then_some(found))
     }
 
@@ -164,4 +163,46 @@ impl Walk {
         let from = (at - self.window_at) as usize;
         Ok(&self.window[from.min(self.window.len())..(from + len).min(self.window.len())])
     }
+}
+
+/// What [`survey`] comes to.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Where the last whole block ends. What lies behind is torn, if the segment was still written to.
+    pub end: u64,
+    /// What is no block, between blocks: where and how long.
+    pub gaps: Vec<(u64, u64)>,
+    /// Blocks behind the last whole one, whose data is not what was written.
+    pub tail: Vec<Found>,
+}
+
+/// Reads all of a segment. Gives each block in order, with its data or without when that is not what was written;
+/// those behind the last whole one are told apart in the result.
+pub fn survey(
+    file: &Arc<dyn File>,
+    len: u64,
+    each: &mut dyn FnMut(Found, Option<Vec<u8>>) -> Result<()>,
+) -> Result<Survey> {
+    let mut survey = Survey { end: MAGIC.len() as u64, ..Survey::default() };
+    let mut gaps = Vec::new();
+    let mut walk = Walk::new(Arc::clone(file), 0, len);
+    let mut end = walk.at();
+    while let Some(found) = walk.next()? {
+        if found.at > end {
+            gaps.push((end, found.at - end));
+        }
+        end = found.end();
+        let data = file.read_at(found.data, found.header.len as usize)?;
+        if data.len() != found.header.len as usize || Block::checksum(&data) != found.header.checksum {
+            survey.tail.push(found);
+            continue;
+        }
+        survey.gaps.append(&mut gaps);
+        survey.end = end;
+        for damaged in survey.tail.drain(..) {
+            each(damaged, None)?;
+        }
+        each(found, Some(data))?;
+    }
+    Ok(survey)
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::files::Directory;
 use super::frame::{Header, MAGIC};
-use super::journal::{Entry, Journal};
+use super::journal::{EndedPart, Entry, Journal};
 use super::ranges::Ranges;
 use super::segment::{self, DAMAGED, Location, SegmentFile, Walk};
 use crate::encode::{Block, BlockMeta, Count, Moment};
@@ -166,7 +166,7 @@ pub(super) struct Segment {
     pub(super) content: Content,
     pub(super) ended: Ranges,
     pub(super) ended_count: Count,
-    /// Blocks of objects that were cut before the start; they are not read back with the others.
+    /// Blocks of objects that were cut before the start and wait; they are not read back with the others.
     pub(super) held: (u64, Count),
 }
 
@@ -255,6 +255,9 @@ impl Store {
     pub fn commit(&mut self, commit: Commit) -> Committed {
         // First what came to its end: it makes room.
         self.end(&commit.ended);
+        if commit.blocks.first().is_some_and(|block| !self.has_room(self.header(block).encode().len(), block)) {
+            self.seal_current_if_over();
+        }
         let cutting = !commit.cuts.is_empty();
         for (key, blocks) in commit.cuts {
             if let Some(first) = blocks.first() {
@@ -296,6 +299,7 @@ impl Store {
             over.map(|(number, _)| *number).collect::<Vec<_>>()
         };
         let over = over(self);
+        self.journal.take_if(|journal| journal.is_broken());
         match &mut self.journal {
             Some(journal) if cutting || !over.is_empty() => journal.sync()?,
             Some(journal) => journal.write()?,
@@ -339,7 +343,8 @@ impl Store {
                 entries.push(state.sealed());
             }
             if !state.ended.is_empty() {
-                entries.push(Entry::Ended { segment, count: state.ended_count, blocks: state.ended.clone() });
+                let part = EndedPart { segment, count: state.ended_count, blocks: state.ended.clone() };
+                entries.push(Entry::Ended { parts: vec![part] });
             }
         }
         for (&first, cut) in &self.cuts {
@@ -357,14 +362,19 @@ impl Store {
             let Some(segment) = self.segments.get_mut(&end.segment) else { continue };
             if segment.ended.insert(end.sequence) {
                 segment.ended_count += end.count;
+                if self.held.contains(end.sequence) {
+                    segment.held.0 = segment.held.0.saturating_sub(1);
+                    segment.held.1 = segment.held.1.less(end.count);
+                }
                 let (blocks, count) = by_segment.entry(end.segment).or_default();
                 blocks.insert(end.sequence);
                 *count += end.count;
             }
             self.cuts.remove(&end.sequence);
         }
-        for (segment, (blocks, count)) in by_segment {
-            self.note(&Entry::Ended { segment, count, blocks });
+        if !by_segment.is_empty() {
+            let part = |(segment, (blocks, count))| EndedPart { segment, count, blocks };
+            self.note(&Entry::Ended { parts: by_segment.into_iter().map(part).collect() });
         }
     }
 
@@ -404,16 +414,13 @@ impl Store {
 
     fn write(&mut self, blocks: &[ToStore], cold: bool) -> Result<(Vec<Location>, bool)> {
         let mut locations = Vec::with_capacity(blocks.len());
-        let mut used = self.bytes();
         for block in blocks {
             let header = self.header(block);
             let frame = header.encode();
             let len = frame.len() as u64 + u64::from(header.len);
-            // One block is let in however small the quota is, or nothing would ever go on.
-            if used + len > self.limits.quota && used > MAGIC.len() as u64 {
+            if !self.has_room(frame.len(), block) {
                 return Ok((locations, true));
             }
-            used += len;
             let number = self.segment_for(len)?;
             let segment = self.segments.get_mut(&number).expect("it has just been found or made");
             let content = &mut segment.content;
@@ -443,6 +450,23 @@ impl Store {
             self.next_sequence = self.next_sequence.max(block.sequence + 1);
         }
         Ok((locations, false))
+    }
+
+    /// Whether the quota lets a block in, which may begin a segment. One is let in however small the quota is, or nothing
+    /// would ever go on.
+    fn has_room(&self, header: usize, block: &ToStore) -> bool {
+        let (used, begins) = (self.bytes(), MAGIC.len() as u64);
+        used <= begins || used + begins + header as u64 + block.data.len() as u64 <= self.limits.quota
+    }
+
+    /// The current segment leaves when nothing in it is needed: beside it there may be no room for a block.
+    fn seal_current_if_over(&mut self) {
+        let current = self.current.and_then(|number| self.segments.get(&number));
+        if let Some(segment) = current.filter(|segment| segment.is_over()) {
+            let sealed = segment.sealed();
+            self.note(&sealed);
+            self.current = None;
+        }
     }
 
     fn header(&self, block: &ToStore) -> Header {
@@ -549,6 +573,7 @@ impl Store {
 
     /// What a walk could not find is over, so that its segment can leave.
     fn write_off(&mut self, number: u64) {
+        self.read_failures = 0;
         let Some((blocks, count)) = self.cold.as_ref().map(|cold| cold.expected) else { return };
         if let Some(segment) = self.segments.get_mut(&number) {
             segment.file.mark_damaged();
