@@ -162,8 +162,8 @@ fn fingerprint(root: &Node) -> String {
 }
 
 fn write_canonical(node: &Node, out: &mut Vec<u8>) {
-    /// Keys whose value only the role's owner should know.
-    const SECRET: [&str; 1] = ["external_id"];
+    /// Keys whose value only its owner should know.
+    const SECRET: [&str; 3] = ["external_id", "password", "shared_key"];
     let text = |out: &mut Vec<u8>, text: &str| {
         out.extend_from_slice(&(text.len() as u64).to_le_bytes());
         out.extend_from_slice(text.as_bytes());

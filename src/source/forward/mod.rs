@@ -13,8 +13,10 @@ mod address;
 mod budget;
 mod config;
 mod connection;
+mod door;
 mod entries;
 pub mod frame;
+pub mod handshake;
 mod inflate;
 mod listen;
 mod malformed;
@@ -22,6 +24,7 @@ mod outline;
 mod serve;
 mod stats;
 mod time;
+mod tls;
 
 pub use address::{Address, AddressError};
 pub use budget::Budget;
@@ -31,10 +34,14 @@ pub use listen::{BindError, Listeners};
 pub use malformed::Malformed;
 pub use serve::{Resources, serve};
 pub use stats::{Counter, ForwardStats};
+pub use tls::{Tls, TlsError};
 
 /// Longest tag: the longest real ones are paths of at most 4,096 bytes. Every output line of a record repeats the tag,
 /// so that a frame of tiny records under a huge tag would grow a million times.
 pub const MAX_TAG: usize = 4096;
+
+/// How a TLS connection begins: content type and major version of its first record.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 
 /// Longest chunk token with its header; real ones have 24 to 64 bytes.
 pub const MAX_CHUNK: usize = 1024;

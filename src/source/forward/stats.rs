@@ -27,6 +27,10 @@ pub struct ForwardStats {
     pub times_replaced: Counter,
     /// Group markers of Fluent Bit, which are no records.
     pub group_markers: Counter,
+    /// Times that a changed certificate was taken over.
+    pub tls_reloads: Counter,
+    /// Times that a changed certificate could not be used, so that the one before it stayed.
+    pub tls_reload_errors: Counter,
     /// Errors of `accept`.
     pub accept_errors: Counter,
     ended: Mutex<BTreeMap<&'static str, u64>>,
