@@ -189,6 +189,21 @@ def test_strangers_are_sent_away_in_time_and_take_nobodys_connection(start, secu
     router.stop()
 
 
+def test_storms_of_connections_without_a_word_are_normal(start, secured, authority):
+    router = start(secured(auth={"shared_key": KEY}))
+    for _ in range(200):
+        for scheme in ("tls", "tcp"):
+            # fluentd's heartbeats and the health checks of load balancers.
+            Peer(router.address(scheme).replace("tls:", "tcp:")).close()
+    with Peer(router.address("tls"), tls=trusting(authority)) as good:
+        assert good.shake(KEY) == (True, "")
+        good.send(asking("a"))
+        assert good.ack() == b"a"
+    eventually(lambda: router.received() == 1 and metric(router, "source_connections") == 401, "all connections")
+    assert ended(router) == {}
+    router.stop()
+
+
 NODE = r"""
 const { FluentClient } = require("@fluent-org/logger");
 const { readFileSync } = require("fs");

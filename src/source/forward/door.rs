@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::End;
 use super::handshake::{Keys, MAX_PING};
-use super::tls::Tls;
+use super::tls::{Tls, is_hang_up};
 
 /// Places for strangers: every container of a host may come at once. What one may make this side hold is a TLS
 /// handshake of at most 64 KiB or a PING.
@@ -107,14 +107,15 @@ impl Door {
     async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<(), End> {
         let Some(keys) = &self.keys else { return Ok(()) };
         let challenge = keys.challenge().map_err(|error| End::Io(io::Error::other(error)))?;
-        write(stream, &challenge.helo()).await?;
+        stream.write_all(&challenge.helo()).await.map_err(gone)?;
+        stream.flush().await.map_err(gone)?;
         let (mut bytes, mut len) = ([0; MAX_PING], 0);
         loop {
             match stream.read(&mut bytes[len..]).await {
                 Ok(0) if len == 0 => return Err(End::Closed),
                 Ok(0) => return Err(End::CutFrame),
                 Ok(n) => len += n,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && len == 0 => return Err(End::Closed),
+                Err(error) if len == 0 => return Err(gone(error)),
                 Err(error) => return Err(End::Io(error)),
             }
             match challenge.answer(&bytes[..len]) {
@@ -129,6 +130,11 @@ impl Door {
             }
         }
     }
+}
+
+/// What an error before the peer's first word means: health checks and fluentd's heartbeats leave without one.
+fn gone(error: io::Error) -> End {
+    if is_hang_up(&error) { End::Closed } else { End::Io(error) }
 }
 
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), End> {

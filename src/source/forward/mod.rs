@@ -1,7 +1,7 @@
 //! The Fluent Forward source: sockets, frames, acks.
 //!
 //! [`Listeners::bind`] opens the sockets, in milliseconds and before anything else; [`fn@serve`] accepts and runs one
-//! task a connection until it is told to end. A connection reads into one buffer ([`frame`] measures and slices it),
+//! task a connection until it is told to end. A connection passes the door ([`Tls`], [`handshake`]), reads into one buffer ([`frame`] measures and slices it),
 //! hands batches to the intake, waits for room, and reads on: not reading is the back-pressure, and no connection is
 //! ever closed to slow its sender down. What a connection holds beyond a small buffer it takes from the [`Budget`] of
 //! the source. Acks are written beside the reading.

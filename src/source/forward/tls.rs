@@ -113,7 +113,7 @@ impl Tls {
         match acceptor.accept(stream).await {
             Ok(stream) => Ok(Some(stream)),
             // Health checks and fluentd's heartbeats.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) if is_hang_up(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -238,6 +238,12 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("has more than {MAX_FILE} bytes; no certificate is so large"));
     }
     Ok(text)
+}
+
+/// Whether the peer has gone away, and no more.
+pub(super) fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// A reading half that takes a peer's bare hang-up for its end: many clients close without TLS' own goodbye, and every
