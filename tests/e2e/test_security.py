@@ -161,6 +161,16 @@ def test_users_need_their_own_password(start, secured, authority):
     router.stop()
 
 
+def test_the_last_connection_is_for_whoever_proves_itself_first(start, secured, authority):
+    router = start(secured(auth={"shared_key": KEY}, limits={"connections": 1, "handshake_time": "1h"}))
+    with Peer(router.address("tcp")) as silent, Peer(router.address("tls"), tls=trusting(authority), timeout=20) as good:
+        assert silent.answer()[0] == b"HELO"
+        assert good.shake(KEY) == (True, "")
+        good.send(asking("a"))
+        assert good.ack() == b"a"
+    router.stop()
+
+
 def test_strangers_are_sent_away_in_time_and_take_nobodys_connection(start, secured, authority):
     made = secured(auth={"shared_key": KEY}, limits={"connections": 2, "handshake_time": "2s"})
     router = start(made)

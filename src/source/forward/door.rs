@@ -41,8 +41,8 @@ pub(super) enum Guest {
 
 /// By what right a connection was accepted.
 pub(super) enum Entry {
-    /// It has nothing to prove.
-    Free(OwnedSemaphorePermit),
+    /// It has nothing to prove; without a permit when a stranger was quicker.
+    Free(Option<OwnedSemaphorePermit>),
     /// It has a place among the strangers.
     Stranger(OwnedSemaphorePermit),
 }
@@ -67,21 +67,35 @@ impl Door {
 
     /// Lets a connection through, and waits for its permit.
     pub(super) async fn admit(&self, stream: Stream, entry: Entry) -> Result<(Guest, OwnedSemaphorePermit), End> {
-        match (entry, stream) {
-            (Entry::Free(permit), Stream::Unix(stream)) if self.keys.is_none() => Ok((Guest::Unix(stream), permit)),
-            (Entry::Free(permit), Stream::Tcp(stream)) if self.keys.is_none() => Ok((Guest::Tcp(stream), permit)),
-            (Entry::Free(place) | Entry::Stranger(place), stream) => {
-                let guest = tokio::select! {
-                    guest = self.greet(stream) => guest?,
-                    () = self.strangers.time_is_up(self.time) => return Err(End::HandshakeTime),
-                };
-                drop(place);
-                let permit = Arc::clone(&self.permits).acquire_owned().await;
-                Ok((guest, permit.map_err(|error| End::Io(io::Error::other(error)))?))
+        let (place, permit) = match entry {
+            Entry::Free(permit) => (None, permit),
+            Entry::Stranger(place) => (Some(place), None),
+        };
+        // Boxed: a connection that passes unasked has no need for the room.
+        let guest = match stream {
+            Stream::Unix(stream) if !self.guards(false) => Guest::Unix(stream),
+            Stream::Tcp(stream) if !self.guards(false) => Guest::Tcp(stream),
+            stream => {
+                Box::pin(async {
+                    tokio::select! {
+                        guest = self.greet(stream) => guest,
+                        () = self.strangers.time_is_up(self.time) => Err(End::HandshakeTime),
+                    }
+                })
+                .await?
             }
-        }
+        };
+        drop(place);
+        let permit = match permit {
+            Some(permit) => permit,
+            None => {
+                Arc::clone(&self.permits).acquire_owned().await.map_err(|error| End::Io(io::Error::other(error)))?
+            }
+        };
+        Ok((guest, permit))
     }
 
+    /// Does the handshakes that are asked for.
     async fn greet(&self, stream: Stream) -> Result<Guest, End> {
         Ok(match stream {
             Stream::Unix(mut stream) => {

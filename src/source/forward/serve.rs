@@ -298,7 +298,8 @@ impl Sockets {
         if door.permits.available_permits() == 0 && !std::mem::replace(&mut self.full, true) {
             tracing::warn!("all `limits.connections` are in use; further peers wait for one to close");
         }
-        let permit = Arc::clone(&door.permits).acquire_owned().await.map_err(io::Error::other)?;
+        // Not kept: it would be missing to a stranger that has proven itself meanwhile.
+        drop(door.permits.acquire().await.map_err(io::Error::other)?);
         self.full = false;
         let any_guarded = door.guards(!self.tls.is_empty());
         let mut place = if any_guarded { door.strangers.place() } else { None };
@@ -312,10 +313,9 @@ impl Sockets {
         if let Stream::Tcp(stream) | Stream::Tls(stream) = &stream {
             tune(stream);
         }
-        // A stranger's permit is for others until it has proven what it must.
         let entry = match place {
             Some(place) if door.guards(matches!(stream, Stream::Tls(_))) => Entry::Stranger(place),
-            _ => Entry::Free(permit),
+            _ => Entry::Free(Arc::clone(&door.permits).try_acquire_owned().ok()),
         };
         Ok((stream, entry))
     }
