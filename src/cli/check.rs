@@ -77,7 +77,9 @@ fn write_source(source: &SourcePlan, out: &mut dyn Write) -> io::Result<()> {
     }
     match &config.auth {
         Some(auth) if auth.users.is_empty() => row(out, "auth", "peers know the shared key")?,
-        Some(auth) => row(out, "auth", format!("peers know the shared key and are one of {} users", auth.users.len()))?,
+        Some(auth) => {
+            row(out, "auth", format!("peers know the shared key and a password; users: {}", auth.users.len()))?
+        }
         None => {}
     }
     match config.ack {
