@@ -131,12 +131,15 @@ def test_who_knows_the_key_may_send_and_nobody_else(start, secured, authority):
             knows.send(asking("a"))
             assert knows.ack() == b"a"
         with Peer(router.address(scheme), tls=context) as rude:
-            # Records before any proof, and records right behind a PING.
             rude.send(asking("b"))
             assert rude.answer()[0] == b"HELO"
             assert rude.answer()[:3] == [b"PONG", False, b"invalid ping message"]
             assert rude.closed_by_router()
-    eventually(lambda: ended(router) == {"shared_key_mismatch": 2, "no_handshake": 2}, "the refusals")
+        with Peer(router.address(scheme), tls=context) as hasty:
+            assert hasty.shake(KEY, behind=asking("c")) == (False, "invalid ping message")
+            assert hasty.closed_by_router()
+    reasons = {"shared_key_mismatch": 2, "no_handshake": 2, "early_data": 2}
+    eventually(lambda: ended(router) == reasons, "the refusals")
     for text in (router.stderr, router.get("/status")[1], router.get("/metrics")[1]):
         assert KEY not in text
     assert router.stop().sources["forward"]["received"] == 2

@@ -109,8 +109,9 @@ class Peer:
         assert list(answer) == [b"ack"], answer
         return answer[b"ack"]
 
-    def shake(self, key, user="", password="", hostname="peer"):
-        """The handshake, to its PONG: whether the router lets the peer in, and its reason if not."""
+    def shake(self, key, user="", password="", hostname="peer", behind=b""):
+        """The handshake, to its PONG: whether the router lets the peer in, and its reason if not. `behind` follows the
+        PING at once."""
         helo, options = self.answer()
         assert helo == b"HELO", helo
         nonce, auth = options[b"nonce"], options[b"auth"]
@@ -119,7 +120,7 @@ class Peer:
         user_digest = sha512(auth, user, password) if auth else ""
         self.send(
             b"\x96" + pack("PING") + pack(hostname) + b"\xb0" + salt
-            + pack(sha512(salt, hostname, nonce, key)) + pack(user) + pack(user_digest)
+            + pack(sha512(salt, hostname, nonce, key)) + pack(user) + pack(user_digest) + behind
         )
         pong, welcome, reason, router, digest = self.answer()
         assert pong == b"PONG", pong
