@@ -202,6 +202,19 @@ def test_strangers_are_sent_away_in_time_and_take_nobodys_connection(start, secu
     router.stop()
 
 
+def test_a_crowd_at_tls_keeps_out_neither_who_comes_in_the_clear_nor_who_speaks_tls(start, secured, authority):
+    router = start(secured(limits={"handshake_time": "1h"}))
+    crowd = [Peer(router.address("tls").replace("tls:", "tcp:")) for _ in range(300)]
+    with Peer(router.address("tcp")) as plain, Peer(router.address("tls"), tls=trusting(authority)) as secure:
+        for peer in (plain, secure):
+            peer.send(asking("a"))
+            assert peer.ack() == b"a"
+    eventually(lambda: ended(router).get("handshake_time", 0) >= 300 - 128, "the end of those who had to make way")
+    for peer in crowd:
+        peer.close()
+    router.stop()
+
+
 def test_storms_of_connections_without_a_word_are_normal(start, secured, authority):
     router = start(secured(auth={"shared_key": KEY}))
     for _ in range(200):
