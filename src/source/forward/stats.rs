@@ -37,8 +37,9 @@ pub struct ForwardStats {
 }
 
 impl ForwardStats {
-    /// Connections that did not end well, by reason: those of [`super::Malformed::reason`], and `cut_frame`,
-    /// `frame_time`, `acks_unread`, `io`.
+    /// Connections that did not end well, by reason: those of [`super::Malformed::reason`] and of
+    /// [`super::handshake::Refusal::reason`], `plain_on_tls`, `tls_handshake`, `client_certificate`, `handshake_time`,
+    /// and `cut_frame`, `frame_time`, `acks_unread`, `io`.
     pub fn ended(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
     }
