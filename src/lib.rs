@@ -11,7 +11,7 @@
 //! # Code map, in the direction of the data (`use` goes the same way, left knows nothing of right)
 //!
 //! - [`record`]: a batch of raw msgpack records, the msgpack reader, field names, levels, JSON inside strings, tickets.
-//! - [`source`]: Fluent Forward sockets and frames; the join of Docker's 16 KiB parts.
+//! - [`source`]: Fluent Forward sockets, TLS, handshake and frames; the join of Docker's 16 KiB parts.
 //! - [`route`]: conditions compiled to a matcher over the raw bytes, and the explanation of a decision.
 //! - [`encode`]: records to lines or CloudWatch entries in open blocks, names from templates, compression.
 //! - [`ledger`]: the books that count every record from its source to its end.

@@ -12,6 +12,7 @@ for name in [n for n in os.environ if n.startswith("AWS_")]:
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 from harness.aws import Aws  # noqa: E402
+from harness.certs import Authority  # noqa: E402
 from harness.metadata import Metadata  # noqa: E402
 from harness.router import Router  # noqa: E402
 
@@ -92,3 +93,26 @@ def file_sink(place, **more):
 @pytest.fixture(name="file_sink")
 def file_sink_fixture(place):
     return lambda **more: file_sink(place, **more)
+
+
+@pytest.fixture
+def authority(place):
+    return Authority(place)
+
+
+@pytest.fixture
+def secured(config, authority):
+    """A config that listens with TLS, and in the clear, with what `more` says of the source."""
+
+    def secured(client_ca=None, **more):
+        made = config()
+        cert, key = authority.issue("router")
+        source = made["sources"]["forward"]
+        source["listen"] = ["tls://127.0.0.1:0", "tcp://127.0.0.1:0"]
+        source["tls"] = {"cert": cert, "key": key, "reload": "50ms"}
+        if client_ca:
+            source["tls"]["client_ca"] = client_ca
+        source |= more
+        return made
+
+    return secured

@@ -68,6 +68,20 @@ fn write_source(source: &SourcePlan, out: &mut dyn Write) -> io::Result<()> {
     for address in &source.listen {
         row(out, "listen", address)?;
     }
+    if let Some(tls) = &config.tls {
+        let clients = match &tls.client_ca {
+            Some(path) => format!("peers show one signed by {}", path.display()),
+            None => "peers show none".into(),
+        };
+        row(out, "tls", format!("{}, read again when it changes; {clients}", tls.cert.display()))?;
+    }
+    match &config.auth {
+        Some(auth) if auth.users.is_empty() => row(out, "auth", "peers know the shared key")?,
+        Some(auth) => {
+            row(out, "auth", format!("peers know the shared key and a password; users: {}", auth.users.len()))?
+        }
+        None => {}
+    }
     match config.ack.unwrap_or_default() {
         AckMode::Durable => row(out, "ack", "when synced to the spool; a crash does not lose it")?,
         AckMode::Received => row(out, "ack", "when routed and in the queues; a crash loses what is in memory")?,

@@ -6,7 +6,7 @@ use super::cgroup;
 use super::check::{self, Check, Step::Key};
 use super::file::{File, Metadata};
 use super::plan::{DrainPlan, MemoryOrigin, MemoryPlan, Plan};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, SECRET_KEYS};
 use super::substitute::{Vars, empty_variables, substitute};
 use super::value::Size;
 use super::yaml::{self, Content, Node};
@@ -164,8 +164,6 @@ fn fingerprint(root: &Node) -> String {
 }
 
 fn write_canonical(node: &Node, out: &mut Vec<u8>) {
-    /// Keys whose value only the role's owner should know.
-    const SECRET: [&str; 1] = ["external_id"];
     let text = |out: &mut Vec<u8>, text: &str| {
         out.extend_from_slice(&(text.len() as u64).to_le_bytes());
         out.extend_from_slice(text.as_bytes());
@@ -187,7 +185,8 @@ fn write_canonical(node: &Node, out: &mut Vec<u8>) {
         }
         Content::Map(entries) => {
             out.push(b'{');
-            let mut sorted: Vec<_> = entries.iter().filter(|entry| !SECRET.contains(&entry.key.as_str())).collect();
+            let mut sorted: Vec<_> =
+                entries.iter().filter(|entry| !SECRET_KEYS.contains(&entry.key.as_str())).collect();
             sorted.sort_by(|a, b| a.key.cmp(&b.key));
             for entry in sorted {
                 text(out, &entry.key);

@@ -35,6 +35,9 @@ pub struct Problems {
     excerpts: Vec<Option<String>>,
 }
 
+/// Keys whose value only its owner should know: a line that names one is not printed, and no fingerprint tells it.
+pub(super) const SECRET_KEYS: [&str; 3] = ["external_id", "password", "shared_key"];
+
 /// An excerpt is cut here: a JSON one-liner in an environment variable must not fill the screen.
 const EXCERPT_WIDTH: usize = 110;
 
@@ -45,7 +48,11 @@ impl Problems {
         list.dedup();
         let lines: Vec<&str> = text.lines().collect();
         let line = |problem: &Problem| problem.at.and_then(|at| lines.get(at.line.checked_sub(1)?));
-        let excerpts = list.iter().map(|problem| line(problem).map(|line| line.to_string())).collect();
+        let is_secret = |line: &&&str| SECRET_KEYS.iter().any(|key| line.contains(key));
+        let excerpts = list
+            .iter()
+            .map(|problem| line(problem).filter(|line| !is_secret(line)).map(|line| line.to_string()))
+            .collect();
         Self { file: file.to_owned(), list, excerpts }
     }
 
@@ -146,6 +153,14 @@ mod tests {
         ] {
             assert_eq!(nearest(found, keys), meant, "{found}");
         }
+    }
+
+    #[test]
+    fn prints_no_line_that_may_hold_a_secret() {
+        let at = Some(Mark { index: 0, line: 1, column: 1 });
+        let problem = Problem { at, path: "auth".into(), message: "no".into() };
+        let printed = Problems::new("f", "auth: {shared_key: hunter2}\n", vec![problem]).to_string();
+        assert_eq!(printed, "error: f:1:1: auth: no\n1 error");
     }
 
     #[test]

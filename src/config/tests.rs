@@ -163,7 +163,7 @@ fn variables_are_typed_after_substitution() {
 #[test]
 fn names_and_addresses_are_checked() {
     insta::assert_snapshot!(errors_with("tcp://127.0.0.1:24224", "127.0.0.1:24224"), @r#"
-    error: c.yaml:2:22: sources.forward.listen[0]: `127.0.0.1:24224` is no address to listen on: it begins with neither unix:// nor tcp://; write for example unix:///var/run/fluent.sock or tcp://127.0.0.1:24224
+    error: c.yaml:2:22: sources.forward.listen[0]: `127.0.0.1:24224` is no address to listen on: it begins with none of unix://, tcp:// and tls://; write for example unix:///var/run/fluent.sock, tcp://127.0.0.1:24224 or tls://0.0.0.0:24224
         2 |   forward: {listen: [127.0.0.1:24224]}
           |                      ^
     1 error
@@ -302,7 +302,7 @@ tests:
   - {name: x, tag: t, record: {}, expect: {to: [archiv]}}
 ";
     insta::assert_snapshot!(errors(text), @r#"
-    error: c.yaml:2:46: sources.forward.akc: unknown key `akc`, did you mean `ack`? accepted: listen, ack, ack_wait, join, limits
+    error: c.yaml:2:46: sources.forward.akc: unknown key `akc`, did you mean `ack`? accepted: listen, ack, ack_wait, join, tls, auth, limits
         2 |   forward: {listen: [tcp://127.0.0.1:24224], akc: delivered}
           |                                              ^
     error: c.yaml:4:5: routes[0]: this route takes every record, so no route below is ever reached; move it to the end, or give it a `when` or `continue: true`
@@ -497,6 +497,79 @@ fn what_is_probably_not_meant_is_warned_of() {
     sinks.spare: no route leads here, so it will never receive a record
     "#);
     assert!(good(GOOD).warnings.is_empty(), "{:?}", good(GOOD).warnings);
+}
+
+#[test]
+fn what_would_leave_a_source_open_is_a_mistake() {
+    let with = |more: &str| {
+        errors_with("listen: [tcp://127.0.0.1:24224]", &format!("listen: [tcp://127.0.0.1:24224], {more}"))
+    };
+    insta::assert_snapshot!(with("auth: {shared_key: ''}"), @r#"
+    error: c.yaml:2:65: sources.forward.auth.shared_key: the shared key is empty, so anybody would know it
+    1 error
+    "#);
+    insta::assert_snapshot!(with("auth: {users: [{username: ann, password: a}]}"), @r#"
+    error: c.yaml:2:46: sources.forward.auth: the key `shared_key` is missing
+    1 error
+    "#);
+    insta::assert_snapshot!(with("auth: {shared_key: k, users: [{username: ann, password: ''}, {username: ann, password: a}]}"), @r#"
+    error: c.yaml:2:102: sources.forward.auth.users[0].password: the password is empty, so anybody would know it
+    error: c.yaml:2:118: sources.forward.auth.users[1].username: `ann` is here twice
+    2 errors
+    "#);
+    insta::assert_snapshot!(with("tls: {cert: /a, key: /b}"), @r#"
+    error: c.yaml:2:46: sources.forward.tls: no address of this source begins with tls://; write for example `listen: [tls://0.0.0.0:24224]`
+        2 |   forward: {listen: [tcp://127.0.0.1:24224], tls: {cert: /a, key: /b}}
+          |                                              ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("tcp://127.0.0.1:24224", "tls://127.0.0.1:24224"), @r#"
+    error: c.yaml:2:13: sources.forward.listen: `tls://127.0.0.1:24224` needs a certificate; write for example `tls: {cert: /etc/logweir/tls.crt, key: /etc/logweir/tls.key}`
+        2 |   forward: {listen: [tls://127.0.0.1:24224]}
+          |             ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("tcp://127.0.0.1:24224]", "tls://127.0.0.1:1], tls: {cert: /nowhere/x, key: /b}"), @r#"
+    error: c.yaml:2:54: sources.forward.tls.cert: `/nowhere/x` cannot be read: No such file or directory (os error 2)
+        2 |   forward: {listen: [tls://127.0.0.1:1], tls: {cert: /nowhere/x, key: /b}}
+          |                                                      ^
+    1 error
+    "#);
+    insta::assert_snapshot!(errors_with("[tcp://127.0.0.1:24224]", "[tcp://127.0.0.1:1, tls://0.0.0.0:1]"), @r#"
+    error: c.yaml:2:13: sources.forward.listen: `tls://0.0.0.0:1` needs a certificate; write for example `tls: {cert: /etc/logweir/tls.crt, key: /etc/logweir/tls.key}`
+        2 |   forward: {listen: [tcp://127.0.0.1:1, tls://0.0.0.0:1]}
+          |             ^
+    error: c.yaml:2:41: sources.forward.listen[1]: `tls://0.0.0.0:1` cannot be bound beside `tcp://127.0.0.1:1`; each listener needs its own
+        2 |   forward: {listen: [tcp://127.0.0.1:1, tls://0.0.0.0:1]}
+          |                                         ^
+    2 errors
+    "#);
+}
+
+#[test]
+fn a_secret_is_in_no_plan_that_is_printed_and_in_no_fingerprint() {
+    let with = |key: &str| {
+        let auth = format!(
+            "listen: [tcp://127.0.0.1:24224], auth: {{shared_key: {key}, users: [{{username: ann, password: {key}}}]}}"
+        );
+        good(&GOOD.replace("listen: [tcp://127.0.0.1:24224]", &auth))
+    };
+    let (one, other) = (with("first-s3cret"), with("second-s3cret"));
+    assert!(!format!("{one:?}").contains("s3cret"), "{one:?}");
+    assert_eq!(one.fingerprint, other.fingerprint);
+    assert_ne!(one.fingerprint, good(GOOD).fingerprint);
+}
+
+#[test]
+fn a_handshake_in_the_clear_or_at_dockers_socket_is_warned_of() {
+    let text = GOOD.replace(
+        "listen: [tcp://127.0.0.1:24224]",
+        "listen: [tcp://0.0.0.0:24224, tcp://127.0.0.1:24225, unix:///run/fluent.sock], auth: {shared_key: k}",
+    );
+    insta::assert_snapshot!(good(&text).warnings.join("\n"), @r#"
+    sources.forward.auth: records come to tcp://0.0.0.0:24224 in the clear, and whoever sees one handshake may try keys at leisure; listen on tls:// instead
+    sources.forward.auth: it is asked for at unix:///run/fluent.sock too, and Docker's fluentd log driver cannot answer; give the socket a source of its own
+    "#);
 }
 
 const EXAMPLES: [(&str, &str); 3] = [

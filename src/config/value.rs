@@ -1,10 +1,11 @@
-//! Values with units: sizes (`64MiB`), spans of time (`5m`) and moments (RFC 3339).
+//! Values with units: sizes (`64MiB`), spans of time (`5m`) and moments (RFC 3339); and secrets.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -116,6 +117,25 @@ impl JsonSchema for Span {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"description": "a span of time, for example 250ms, 5m or 1h", "type": "string"})
+    }
+}
+
+/// A text that only its owner should know: it is compared and hashed, and shown nowhere.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
     }
 }
 

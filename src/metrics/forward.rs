@@ -25,7 +25,7 @@ impl ForwardCollector {
 type Reading = (&'static str, &'static str, fn(&ForwardStats) -> u64);
 
 /// What is counted, without the prefix `source_`.
-const COUNTERS: [Reading; 8] = [
+const COUNTERS: [Reading; 10] = [
     ("connections", "Connections that were accepted", |stats| stats.connections.get()),
     ("wire_bytes", "Bytes read from sockets", |stats| stats.wire_bytes.get()),
     ("frames", "Frames that were taken", |stats| stats.frames.get()),
@@ -35,6 +35,8 @@ const COUNTERS: [Reading; 8] = [
     ("times_replaced", "Records without a usable time: they carry the time of receipt", |stats| {
         stats.times_replaced.get()
     }),
+    ("tls_reloads", "Times that a changed certificate was taken over", |stats| stats.tls_reloads.get()),
+    ("tls_reload_errors", "Times that a changed certificate could not be used", |stats| stats.tls_reload_errors.get()),
     ("accept_errors", "Connections that could not be accepted", |stats| stats.accept_errors.get()),
 ];
 

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 from harness import forward as fwd
 from harness import objects
+from harness.certs import trusting
 from harness.forward import Peer, Time
 from harness.router import eventually
 
@@ -71,6 +72,34 @@ def test_a_bad_peer_harms_nobody_else(start, config, place, attack):
     assert [good.ack() for _ in range(100)] == [str(n).encode() for n in range(100)]
     good.close()
     assert router.get("/live")[0] == 200
+    resident = router.status()["process"]["resident_bytes"]
+    assert resident < 200 << 20, f"{resident >> 20} MiB after {attack}"
+    router.stop()
+    stored = objects.all_records(objects.in_directory(place / "out"))
+    assert [r["n"] for r in stored if "n" in r] == list(range(100))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_bad_peer_with_tls_and_handshake_harms_nobody_else(start, secured, authority, place, attack):
+    made = secured(auth={"shared_key": "the key"}, limits={"inflated": "8MiB"}) | {"memory": "64MiB"}
+    router = start(made)
+    tls, context = router.address("tls"), trusting(authority)
+    good = Peer(tls, tls=context)
+    assert good.shake("the key") == (True, "")
+    good.send(GOOD)
+    # In the place of the TLS handshake, in that of the PING with TLS and without, and as one that was let in.
+    bad = [Peer(tls.replace("tls:", "tcp:")), Peer(tls, tls=context), Peer(router.address("tcp")), Peer(tls, tls=context)]
+    assert bad[3].shake("the key") == (True, "")
+    for peer in bad:
+        try:
+            peer.send(ATTACKS[attack])
+        except OSError:
+            pass  # cut off in the middle: its due
+    for n in range(100):
+        good.send(fwd.message("app", Time(START), {"log": "x", "n": n}, {"chunk": str(n)}))
+    assert [good.ack() for _ in range(100)] == [str(n).encode() for n in range(100)]
+    for peer in [good, *bad]:
+        peer.close()
     resident = router.status()["process"]["resident_bytes"]
     assert resident < 200 << 20, f"{resident >> 20} MiB after {attack}"
     router.stop()

@@ -156,7 +156,7 @@ impl Source {
     pub(crate) fn tcp(&self) -> SocketAddr {
         let address = self.addresses.iter().find_map(|address| match address {
             Address::Tcp(address) => address.parse().ok(),
-            Address::Unix(_) => None,
+            Address::Unix(_) | Address::Tls(_) => None,
         });
         address.expect("it listens on tcp")
     }

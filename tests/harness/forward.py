@@ -1,7 +1,9 @@
 """A Forward peer of our own: frames of every mode as the protocol describes them, written by msgpack, and acks read."""
 
 import gzip
+import hashlib
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 
@@ -60,10 +62,15 @@ def _packed(tag, body, option, as_str):
     return array + pack(tag) + entries + (b"" if option is None else pack(option))
 
 
-class Peer:
-    """A connection to `unix:///path` or `tcp://host:port`."""
+def sha512(*parts):
+    whole = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return hashlib.sha512(whole).hexdigest()
 
-    def __init__(self, address, timeout=60):
+
+class Peer:
+    """A connection to `unix:///path`, `tcp://host:port` or `tls://host:port`, with `tls` as its SSL context."""
+
+    def __init__(self, address, timeout=60, tls=None):
         scheme, rest = address.split("://", 1)
         if scheme == "unix":
             self.socket = socket.socket(socket.AF_UNIX)
@@ -74,6 +81,8 @@ class Peer:
             target = (host, int(port))
         self.socket.settimeout(timeout)
         self.socket.connect(target)
+        if scheme == "tls":
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.unpacker = msgpack.Unpacker(raw=True)
 
     def __enter__(self):
@@ -85,22 +94,46 @@ class Peer:
     def send(self, *frames):
         self.socket.sendall(b"".join(frames))
 
-    def ack(self):
-        """The next ack's token, as bytes."""
+    def answer(self):
+        """The next msgpack value from the router."""
         while True:
             for answer in self.unpacker:
-                assert list(answer) == [b"ack"], answer
-                return answer[b"ack"]
+                return answer
             data = self.socket.recv(65536)
-            assert data, "the router closed the connection before the ack"
+            assert data, "the router closed the connection before it answered"
             self.unpacker.feed(data)
+
+    def ack(self):
+        """The next ack's token, as bytes."""
+        answer = self.answer()
+        assert list(answer) == [b"ack"], answer
+        return answer[b"ack"]
+
+    def shake(self, key, user="", password="", hostname="peer", behind=b""):
+        """The handshake, to its PONG: whether the router lets the peer in, and its reason if not. `behind` follows the
+        PING at once."""
+        helo, options = self.answer()
+        assert helo == b"HELO", helo
+        nonce, auth = options[b"nonce"], options[b"auth"]
+        # Fluent Bit's salt is no text.
+        salt = bytes(range(128, 144))
+        user_digest = sha512(auth, user, password) if auth else ""
+        self.send(
+            b"\x96" + pack("PING") + pack(hostname) + b"\xb0" + salt
+            + pack(sha512(salt, hostname, nonce, key)) + pack(user) + pack(user_digest) + behind
+        )
+        pong, welcome, reason, router, digest = self.answer()
+        assert pong == b"PONG", pong
+        if welcome:
+            assert digest.decode() == sha512(salt, router, nonce, key), "the router does not know the key"
+        return welcome, reason.decode()
 
     def closed_by_router(self):
         """Waits until the router ends the connection."""
         try:
             while self.socket.recv(65536):
                 pass
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLError):
             pass
         return True
 

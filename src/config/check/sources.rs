@@ -1,4 +1,4 @@
-//! Sources and the admin server: addresses that parse, and no two on one port.
+//! Sources and the admin server: addresses that parse, no two on one port, and certificates that can be read.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -8,13 +8,15 @@ use super::Step::{Index, Key};
 use crate::config::file::{AdminSection, SourceKind};
 use crate::config::plan::{AdminPlan, SourcePlan, SpoolPlan};
 use crate::config::value::Size;
-use crate::source::forward::{AckMode, Address, ForwardConfig};
+use crate::source::forward::{AckMode, Address, AuthConfig, ForwardConfig, Tls};
 
 /// Fluentd and Fluent Bit give up on an ack after 190 s and more, small clients after 60 s: a longer wait makes them
 /// send everything twice.
 const LONGEST_ACK_WAIT_SECS: u64 = 60;
 /// Below this not even one of Docker's 16 KiB parts with its keys fits into a frame.
 const LEAST_FRAME: Size = Size::kib(32);
+/// Longest name of a host in DNS.
+const MAX_HOSTNAME: usize = 253;
 
 /// Checks all sources, and the addresses of all listeners against each other.
 pub(in crate::config) fn sources(
@@ -33,6 +35,10 @@ pub(in crate::config) fn sources(
         let SourceKind::Forward(config) = kind;
         forward(check, name, config);
         let listen = listen(check, name, config, &mut seen);
+        tls(check, name, config, &listen);
+        if let Some(config) = &config.auth {
+            auth(check, name, config, &listen);
+        }
         let ack = Some(ack(check, name, config, spool));
         SourcePlan { name: name.clone(), kind: SourceKind::Forward(ForwardConfig { ack, ..config.clone() }), listen }
     });
@@ -52,6 +58,9 @@ fn forward(check: &mut Check<'_>, name: &str, config: &ForwardConfig) {
     }
     if config.limits.frame_time.0.is_zero() {
         check.problem(&at("limits", "frame_time"), "a frame needs some time, for example 30s");
+    }
+    if config.limits.handshake_time.0.is_zero() {
+        check.problem(&at("limits", "handshake_time"), "a handshake needs some time, for example 10s");
     }
     if config.join.enabled && config.join.max_line > config.join.buffer {
         check.problem(&at("join", "max_line"), "`max_line` must not be larger than `buffer`");
@@ -111,16 +120,91 @@ fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut 
     addresses
 }
 
+/// Whether the certificate can be served, and whether anybody asks for it.
+fn tls(check: &mut Check<'_>, name: &str, config: &ForwardConfig, listen: &[Address]) {
+    let at = |key| [Key("sources"), Key(name), Key("tls"), Key(key)];
+    let secured = listen.iter().position(|address| matches!(address, Address::Tls(_)));
+    match (&config.tls, secured) {
+        (None, Some(index)) => {
+            let message = format!(
+                "`{}` needs a certificate; write for example `tls: {{cert: /etc/logweir/tls.crt, key: \
+                 /etc/logweir/tls.key}}`",
+                listen[index]
+            );
+            check.problem(&[Key("sources"), Key(name), Key("listen")], message);
+        }
+        (Some(_), None) => {
+            let message =
+                "no address of this source begins with tls://; write for example `listen: [tls://0.0.0.0:24224]`";
+            check.problem(&at("")[..3], message);
+        }
+        (Some(files), Some(_)) => {
+            if let Err(error) = Tls::open(files) {
+                check.problem(&at(error.key), error.to_string());
+            }
+            if files.reload.0.is_zero() {
+                check.problem(&at("reload"), "looking for changes takes a pause, for example 10s");
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+fn auth(check: &mut Check<'_>, name: &str, auth: &AuthConfig, listen: &[Address]) {
+    let at = [Key("sources"), Key(name), Key("auth")];
+    if auth.shared_key.reveal().is_empty() {
+        check.problem(&[&at[..], &[Key("shared_key")]].concat(), "the shared key is empty, so anybody would know it");
+    }
+    if auth.self_hostname.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_HOSTNAME) {
+        let message = format!("a name of 1 to {MAX_HOSTNAME} bytes is needed, for example `logweir`");
+        check.problem(&[&at[..], &[Key("self_hostname")]].concat(), message);
+    }
+    let mut names = HashSet::new();
+    for (index, user) in auth.users.iter().enumerate() {
+        let of = |key| [&at[..], &[Key("users"), Index(index), Key(key)]].concat();
+        if user.username.is_empty() {
+            check.problem(&of("username"), "a user needs a name");
+        } else if !names.insert(&user.username) {
+            check.problem(&of("username"), format!("`{}` is here twice", user.username));
+        }
+        if user.password.reveal().is_empty() {
+            check.problem(&of("password"), "the password is empty, so anybody would know it");
+        }
+    }
+    for address in listen {
+        match address {
+            Address::Unix(_) => check.warn(format!(
+                "sources.{name}.auth: it is asked for at {address} too, and Docker's fluentd log driver cannot answer; \
+                 give the socket a source of its own"
+            )),
+            Address::Tcp(_) if !is_loopback(address) => check.warn(format!(
+                "sources.{name}.auth: records come to {address} in the clear, and whoever sees one handshake may try \
+                 keys at leisure; listen on tls:// instead"
+            )),
+            Address::Tcp(_) | Address::Tls(_) => {}
+        }
+    }
+}
+
+fn is_loopback(address: &Address) -> bool {
+    match address {
+        Address::Unix(_) => true,
+        Address::Tcp(host) | Address::Tls(host) => numeric(host).is_some_and(|address| address.ip().is_loopback()),
+    }
+}
+
 /// Whether the second one to bind would fail. Port 0 is any free port.
 fn collide(one: &Address, other: &Address) -> bool {
     match (one, other) {
-        (Address::Tcp(one), Address::Tcp(other)) => match (numeric(one), numeric(other)) {
-            (Some(one), Some(other)) => {
-                let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-                same && one.port() == other.port() && one.port() != 0
+        (Address::Tcp(one) | Address::Tls(one), Address::Tcp(other) | Address::Tls(other)) => {
+            match (numeric(one), numeric(other)) {
+                (Some(one), Some(other)) => {
+                    let same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+                    same && one.port() == other.port() && one.port() != 0
+                }
+                _ => one == other,
             }
-            _ => one == other,
-        },
+        }
         _ => one == other,
     }
 }

@@ -1,4 +1,9 @@
-//! The msgpack writer's few words: for acks, joined records, benches and tests.
+//! The msgpack writer's few words: for acks, handshakes, joined records, benches and tests.
+
+/// A boolean.
+pub fn bool(out: &mut Vec<u8>, value: bool) {
+    out.push(0xc2 | u8::from(value));
+}
 
 /// Header of an array.
 pub fn array(out: &mut Vec<u8>, len: u32) {

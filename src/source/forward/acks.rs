@@ -185,6 +185,11 @@ impl<W: AsyncWrite + Unpin> AckWriter<W> {
         Self { writer, pending: Vec::new(), written: 0 }
     }
 
+    /// Says goodbye: with TLS a word of its own, without it the end of the stream.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        self.writer.shutdown().await
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         while self.written < self.pending.len() {
             match self.writer.write(&self.pending[self.written..]).await? {

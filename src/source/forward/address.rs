@@ -14,12 +14,15 @@ pub enum Address {
     Unix(PathBuf),
     /// `tcp://host:port`, with the host as `ToSocketAddrs` takes it (an IPv6 address in brackets).
     Tcp(String),
+    /// `tls://host:port`: TCP with TLS inside.
+    Tls(String),
 }
 
 /// Why an address is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "`{address}` is no address to listen on: {why}; write for example unix:///var/run/fluent.sock or tcp://127.0.0.1:24224"
+    "`{address}` is no address to listen on: {why}; write for example unix:///var/run/fluent.sock, \
+     tcp://127.0.0.1:24224 or tls://0.0.0.0:24224"
 )]
 pub struct AddressError {
     address: String,
@@ -40,7 +43,12 @@ impl std::str::FromStr for Address {
                 _ => Ok(Self::Unix(path.into())),
             };
         }
-        let rest = text.strip_prefix("tcp://").ok_or_else(|| fail("it begins with neither unix:// nor tcp://"))?;
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        let made = match scheme {
+            "tcp" => Self::Tcp,
+            "tls" => Self::Tls,
+            _ => return Err(fail("it begins with none of unix://, tcp:// and tls://")),
+        };
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| fail("the port is missing"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed {
@@ -55,7 +63,7 @@ impl std::str::FromStr for Address {
         if port.parse::<u16>().is_err() {
             return Err(fail("the port is no number from 0 to 65535"));
         }
-        Ok(Self::Tcp(rest.to_owned()))
+        Ok(made(rest.to_owned()))
     }
 }
 
@@ -64,6 +72,7 @@ impl std::fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(host_and_port) => write!(f, "tcp://{host_and_port}"),
+            Self::Tls(host_and_port) => write!(f, "tls://{host_and_port}"),
         }
     }
 }
@@ -74,7 +83,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_prints() {
-        for text in ["unix:///var/run/fluent.sock", "tcp://127.0.0.1:24224", "tcp://[::1]:0", "tcp://localhost:24224"] {
+        for text in ["unix:///var/run/fluent.sock", "tcp://127.0.0.1:24224", "tcp://[::1]:0", "tls://localhost:24224"] {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
         }
     }
@@ -83,11 +92,13 @@ mod tests {
     fn says_why_an_address_is_none() {
         let long = format!("unix:///{}", "x".repeat(107));
         for (text, why) in [
-            ("/var/run/fluent.sock", "neither unix:// nor tcp://"),
+            ("/var/run/fluent.sock", "none of unix://, tcp:// and tls://"),
+            ("udp://127.0.0.1:1", "none of unix://, tcp:// and tls://"),
             ("unix://var/run/x", "absolute"),
             ("unix:///var/run/", "directory"),
             (&*long, "107 bytes"),
             ("tcp://127.0.0.1", "port is missing"),
+            ("tls://127.0.0.1", "port is missing"),
             ("tcp://:24224", "host is missing"),
             ("tcp://::1:24224", "in brackets"),
             ("tcp://[::g]:1", "no IPv6 address"),

@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::acks::{AckWriter, Acks, Unread};
 use super::budget::{Budget, Lease};
 use super::frame::{Found, Frames};
+use super::handshake::Refusal;
 use super::stats::ForwardStats;
-use super::{AckMode, Malformed};
+use super::{AckMode, Malformed, tls};
 use crate::clock::Clock;
 use crate::record::{Outcome, Ticket, UnixNanos};
 use crate::source::Intake;
@@ -82,6 +83,10 @@ pub(super) enum End {
     FrameTime,
     /// The peer does not read its acks.
     AcksUnread,
+    /// The handshakes were not done in time.
+    HandshakeTime,
+    Tls(tls::Failure),
+    Refused(Refusal),
     Malformed(Malformed),
     Io(io::Error),
 }
@@ -94,6 +99,9 @@ impl End {
             Self::CutFrame => Some("cut_frame"),
             Self::FrameTime => Some("frame_time"),
             Self::AcksUnread => Some("acks_unread"),
+            Self::HandshakeTime => Some("handshake_time"),
+            Self::Tls(failure) => Some(failure.reason()),
+            Self::Refused(refusal) => Some(refusal.reason()),
             Self::Malformed(malformed) => Some(malformed.reason()),
             Self::Io(_) => Some("io"),
         }
@@ -108,6 +116,11 @@ impl std::fmt::Display for End {
             Self::CutFrame => f.write_str("closed by the peer in the middle of a frame"),
             Self::FrameTime => f.write_str("a frame was begun and not finished within `limits.frame_time`"),
             Self::AcksUnread => f.write_str("the peer does not read its acks"),
+            Self::HandshakeTime => {
+                f.write_str("the handshake was not done within `limits.handshake_time`, or within a second in a crowd")
+            }
+            Self::Tls(failure) => failure.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Malformed(malformed) => malformed.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
@@ -142,11 +155,13 @@ pub(super) async fn run<I: Intake>(
     drop((reading, guard));
     match &end {
         End::Io(_) | End::AcksUnread => return end,
+        // Ends before there is anything to run.
+        End::HandshakeTime | End::Tls(_) | End::Refused(_) => {}
         // The peer may still read the acks of what it sent before.
         End::Closed | End::Drained | End::CutFrame => {
             let left = acks.write(&mut writer, &shared.stats, true);
             tokio::select! {
-                _ = left => return end,
+                _ = left => {}
                 _ = stage.wait_for(|stage| *stage == Stage::Closing) => {}
                 () = sleep(LINGER), if !matches!(end, End::Drained) => {}
             }
@@ -154,7 +169,11 @@ pub(super) async fn run<I: Intake>(
         End::FrameTime | End::Malformed(_) => {}
     }
     // Whether the last acks arrive is the sender's to find out; it repeats what was not acked.
-    let _ = timeout(LAST_WRITE, acks.write_settled(&mut writer, &shared.stats)).await;
+    let _ = timeout(LAST_WRITE, async {
+        acks.write_settled(&mut writer, &shared.stats).await?;
+        writer.close().await
+    })
+    .await;
     end
 }
 

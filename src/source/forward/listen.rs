@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::ForwardConfig;
 use super::address::{Address, AddressError};
+use super::tls::{Tls, TlsError};
+use super::{ForwardConfig, TlsConfig};
 
 /// Connections that may wait to be accepted: every container of a host may come at once. The kernel caps it at
 /// `net.core.somaxconn`.
@@ -25,6 +26,14 @@ pub enum BindError {
     /// Something that is no socket lies at the path; it is left alone.
     #[error("`{0}` exists and is no socket; remove it or listen on another path")]
     NotASocket(PathBuf),
+    /// A `tls://` address without a certificate.
+    #[error("tls.{key}: {0}", key = .0.key)]
+    Tls(#[from] TlsError),
+    /// A `tls://` address without a certificate being named.
+    #[error(
+        "`{0}` needs a certificate; write for example `tls: {{cert: /etc/logweir/tls.crt, key: /etc/logweir/tls.key}}`"
+    )]
+    NoTls(Address),
     /// Another process accepts connections there.
     #[error("another process listens on `{0}`; stop it or listen elsewhere")]
     InUse(String),
@@ -43,8 +52,12 @@ pub enum BindError {
 pub struct Listeners {
     pub(super) unix: Vec<(UnixListener, SocketFile)>,
     pub(super) tcp: Vec<TcpListener>,
+    /// TCP with TLS inside.
+    pub(super) tls: Vec<TcpListener>,
     /// Heartbeats, at the addresses of `tcp`.
     pub(super) udp: Vec<UdpSocket>,
+    /// The certificate of `tls`; there when one of these is.
+    pub(super) certificate: Option<Tls>,
     addresses: Vec<Address>,
 }
 
@@ -56,6 +69,7 @@ impl Listeners {
             match text.parse()? {
                 Address::Unix(path) => listeners.bind_unix(path)?,
                 Address::Tcp(host) => listeners.bind_tcp(host)?,
+                Address::Tls(host) => listeners.bind_tls(host, config.tls.as_ref())?,
             }
         }
         Ok(listeners)
@@ -79,14 +93,9 @@ impl Listeners {
         Ok(())
     }
 
-    /// The standard library sets `SO_REUSEADDR`, so that a restart does not wait for connections in TIME_WAIT.
     fn bind_tcp(&mut self, host: String) -> Result<(), BindError> {
         let address = Address::Tcp(host.clone());
-        let fail = |error| failed(&address, error);
-        let listener = TcpListener::bind(&host).map_err(fail)?;
-        rustix::net::listen(&listener, BACKLOG).map_err(|error| fail(error.into()))?;
-        listener.set_nonblocking(true).map_err(fail)?;
-        let local = listener.local_addr().map_err(fail)?;
+        let (listener, local) = tcp(&host).map_err(|error| failed(&address, error))?;
         match heartbeats(local) {
             Ok(udp) => self.udp.push(udp),
             // Only old fluentd asks over UDP; logs come over TCP all the same.
@@ -96,6 +105,28 @@ impl Listeners {
         self.addresses.push(Address::Tcp(local.to_string()));
         Ok(())
     }
+
+    /// Without UDP heartbeats: a client that means TLS has nothing to say in the clear.
+    fn bind_tls(&mut self, host: String, config: Option<&TlsConfig>) -> Result<(), BindError> {
+        let address = Address::Tls(host.clone());
+        if self.certificate.is_none() {
+            let config = config.ok_or_else(|| BindError::NoTls(address.clone()))?;
+            self.certificate = Some(Tls::open(config)?);
+        }
+        let (listener, local) = tcp(&host).map_err(|error| failed(&address, error))?;
+        self.tls.push(listener);
+        self.addresses.push(Address::Tls(local.to_string()));
+        Ok(())
+    }
+}
+
+/// The standard library sets `SO_REUSEADDR`, so that a restart does not wait for connections in TIME_WAIT.
+fn tcp(host: &str) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(host)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    let local = listener.local_addr()?;
+    Ok((listener, local))
 }
 
 fn heartbeats(address: SocketAddr) -> io::Result<UdpSocket> {

@@ -13,6 +13,9 @@ pub enum Malformed {
     /// The top-level value is no array.
     #[error("expected a forward frame (a msgpack array), found {0:?}; is the peer speaking another protocol?")]
     NotAFrame(msgpack::Kind),
+    /// The first bytes of a TLS handshake, where none is expected.
+    #[error("the peer speaks TLS, and this address does not; listen on tls://, or switch TLS off at the peer")]
+    Tls,
     /// The frame has too few elements to be any mode.
     #[error("a frame of {0} elements; a tag and entries, or a tag, a time and a record, are needed")]
     Short(u32),
@@ -60,6 +63,7 @@ impl Malformed {
             Self::Msgpack(msgpack::Error::TooDeep) => "too_deep",
             Self::Msgpack(_) => "malformed_msgpack",
             Self::NotAFrame(_) => "not_a_frame",
+            Self::Tls => "tls_on_plain",
             Self::Short(_) => "short_frame",
             Self::Tag(_) => "tag_not_a_string",
             Self::TagTooLong(_) => "tag_too_long",

@@ -4,7 +4,7 @@
 //! as soon as its headers say so, before its bytes are waited for.
 
 use super::malformed::Malformed;
-use super::{MAX_CHUNK, MAX_TAG};
+use super::{MAX_CHUNK, MAX_TAG, TLS_HANDSHAKE};
 use crate::record::msgpack::{self, Kind, Reader, Skip, Value, least_len};
 
 /// Elements whose place is remembered: tag, time or entries, record, option; later ones mean nothing.
@@ -76,6 +76,7 @@ impl Outline {
         match reader.peek().ok_or(msgpack::Error::Incomplete)? {
             Kind::Array => {}
             Kind::Reserved => return Err(msgpack::Error::Reserved.into()),
+            _ if frame.starts_with(&TLS_HANDSHAKE) => return Err(Malformed::Tls),
             other => return Err(Malformed::NotAFrame(other)),
         }
         if let Value::Array(count) = reader.read()? {

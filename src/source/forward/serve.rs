@@ -9,16 +9,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::ForwardConfig;
 use super::budget::Budget;
 use super::connection::{self, End, Shared, Stage};
+use super::door::{Door, Entry, Guest, Strangers, Stream};
+use super::handshake::Keys;
 use super::listen::{Listeners, SocketFile};
 use super::stats::ForwardStats;
+use super::tls::HangUpIsEnd;
 use crate::clock::Clock;
 use crate::source::{Intake, Phase, Shutdown};
 
@@ -49,7 +52,7 @@ pub struct Resources {
 /// Serves the bound sockets until `shutdown` says that it is enough; `name` is the source's name, for its log. Owns
 /// all tasks of its connections: dropping the future ends them at once.
 pub async fn serve<I: Intake>(
-    listeners: Listeners,
+    mut listeners: Listeners,
     config: &ForwardConfig,
     name: &str,
     intake: I,
@@ -70,21 +73,25 @@ pub async fn serve<I: Intake>(
         busy: Default::default(),
     });
     let connections = (config.limits.connections as usize).clamp(1, Semaphore::MAX_PERMITS);
-    let mut source = Source {
-        name,
-        shared,
+    let door = Arc::new(Door {
+        tls: listeners.certificate.take().map(Arc::new),
+        keys: config.auth.as_ref().map(Keys::new),
+        time: config.limits.handshake_time.0,
         permits: Arc::new(Semaphore::new(connections)),
-        tasks: JoinSet::new(),
-        stage: watch::Sender::new(Stage::Reading),
-    };
+        strangers: Strangers::new(),
+    });
+    let mut source = Source { name, shared, door, tasks: JoinSet::new(), stage: watch::Sender::new(Stage::Reading) };
     let (sockets, udp) = Sockets::open(listeners)?;
-    let mut heartbeats = JoinSet::new();
+    let mut beside = JoinSet::new();
     for socket in udp {
-        heartbeats.spawn(answer_heartbeats(socket, Arc::clone(&source.shared.stats)));
+        beside.spawn(answer_heartbeats(socket, Arc::clone(&source.shared.stats)));
+    }
+    if let Some(tls) = &source.door.tls {
+        beside.spawn(Arc::clone(tls).keep_fresh(name.to_owned(), Arc::clone(&source.shared.stats)));
     }
     let (reading, over) = mpsc::channel(1);
     source.read(sockets, reading, &mut shutdown).await;
-    drop(heartbeats);
+    drop(beside);
     source.stage.send_replace(Stage::AcksOnly);
     source.finish(over, shutdown).await;
     Ok(())
@@ -93,7 +100,7 @@ pub async fn serve<I: Intake>(
 struct Source<'a, I> {
     name: &'a str,
     shared: Arc<Shared<I>>,
-    permits: Arc<Semaphore>,
+    door: Arc<Door>,
     tasks: JoinSet<End>,
     stage: watch::Sender<Stage>,
 }
@@ -110,10 +117,9 @@ impl<I: Intake> Source<'_, I> {
             if shutdown.phase() == Phase::End {
                 return;
             }
-            let permits = Arc::clone(&self.permits);
             tokio::select! {
-                accepted = sockets.accept(permits) => match accepted {
-                    Ok((stream, permit)) => self.accepted(stream, permit, reading.clone()),
+                accepted = sockets.accept(&self.door) => match accepted {
+                    Ok((stream, entry)) => self.accepted(stream, entry, reading.clone()),
                     Err(error) => {
                         self.shared.stats.accept_errors.add(1);
                         tracing::warn!(source = self.name, %error, "cannot accept a connection");
@@ -134,21 +140,33 @@ impl<I: Intake> Source<'_, I> {
         }
     }
 
-    fn accepted(&mut self, stream: Stream, permit: OwnedSemaphorePermit, reading: mpsc::Sender<Infallible>) {
+    fn accepted(&mut self, stream: Stream, entry: Entry, reading: mpsc::Sender<Infallible>) {
         self.shared.stats.connections.add(1);
         self.shared.stats.open.add(1);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
-        let (shared, stage) = (Arc::clone(&self.shared), self.stage.subscribe());
+        let (shared, door, mut stage) = (Arc::clone(&self.shared), Arc::clone(&self.door), self.stage.subscribe());
         self.tasks.spawn(async move {
-            let _permit = permit;
-            match stream {
-                Stream::Unix(stream) => {
+            let admitted = tokio::select! {
+                admitted = door.admit(stream, entry) => admitted,
+                _ = stage.wait_for(|stage| *stage != Stage::Reading) => Err(End::Drained),
+            };
+            let (guest, _permit) = match admitted {
+                Ok(admitted) => admitted,
+                Err(end) => return end,
+            };
+            shared.activity.fetch_add(1, Ordering::Relaxed);
+            match guest {
+                Guest::Unix(stream) => {
                     let (reader, writer) = stream.into_split();
                     connection::run(reader, writer, &shared, reading, stage).await
                 }
-                Stream::Tcp(stream) => {
+                Guest::Tcp(stream) => {
                     let (reader, writer) = stream.into_split();
                     connection::run(reader, writer, &shared, reading, stage).await
+                }
+                Guest::Tls(stream) => {
+                    let (reader, writer) = tokio::io::split(*stream);
+                    connection::run(HangUpIsEnd(reader), writer, &shared, reading, stage).await
                 }
             }
         });
@@ -240,15 +258,11 @@ impl Drain {
     }
 }
 
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
 /// The listening sockets; dropping them removes the files of unix sockets.
 struct Sockets {
     unix: Vec<(UnixListener, SocketFile)>,
     tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
     /// Whose turn it is to be asked first, so that a busy socket does not starve the others.
     turn: usize,
     /// When to accept again after an error.
@@ -259,43 +273,68 @@ struct Sockets {
 
 impl Sockets {
     fn open(listeners: Listeners) -> io::Result<(Self, Vec<UdpSocket>)> {
-        let mut sockets = Self { unix: Vec::new(), tcp: Vec::new(), turn: 0, pause: None, full: false };
+        let mut sockets =
+            Self { unix: Vec::new(), tcp: Vec::new(), tls: Vec::new(), turn: 0, pause: None, full: false };
         for (listener, file) in listeners.unix {
             sockets.unix.push((UnixListener::from_std(listener)?, file));
         }
         for listener in listeners.tcp {
             sockets.tcp.push(TcpListener::from_std(listener)?);
         }
+        for listener in listeners.tls {
+            sockets.tls.push(TcpListener::from_std(listener)?);
+        }
         let udp = listeners.udp.into_iter().map(UdpSocket::from_std).collect::<io::Result<_>>()?;
         Ok((sockets, udp))
     }
 
-    /// The next connection, once there is a permit for it. Cancel safe: what was not accepted goes on waiting.
-    async fn accept(&mut self, permits: Arc<Semaphore>) -> io::Result<(Stream, OwnedSemaphorePermit)> {
+    /// The next connection, once there is a permit for it, and a place if it has something to prove. Cancel safe: what
+    /// was not accepted goes on waiting.
+    async fn accept(&mut self, door: &Door) -> io::Result<(Stream, Entry)> {
         if let Some(pause) = self.pause {
             sleep_until(pause).await;
             self.pause = None;
         }
-        if permits.available_permits() == 0 && !std::mem::replace(&mut self.full, true) {
+        if door.permits.available_permits() == 0 && !std::mem::replace(&mut self.full, true) {
             tracing::warn!("all `limits.connections` are in use; further peers wait for one to close");
         }
-        let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+        // Not kept: it would be missing to a stranger that has proven itself meanwhile.
+        drop(door.permits.acquire().await.map_err(io::Error::other)?);
         self.full = false;
-        let stream = poll_fn(|context| self.poll_accept(context)).await?;
-        if let Stream::Tcp(stream) = &stream {
+        let any_guarded = door.guards(!self.tls.is_empty());
+        let mut place = if any_guarded { door.strangers.place() } else { None };
+        let stream = loop {
+            let full = any_guarded && place.is_none();
+            tokio::select! {
+                stream = poll_fn(|context| self.poll_accept(context, |tls| !full || !door.guards(tls))) => break stream?,
+                free = door.strangers.wait_for_place(), if full => place = Some(free?),
+            }
+        };
+        if let Stream::Tcp(stream) | Stream::Tls(stream) = &stream {
             tune(stream);
         }
-        Ok((stream, permit))
+        let entry = match place {
+            Some(place) if door.guards(matches!(stream, Stream::Tls(_))) => Entry::Stranger(place),
+            _ => Entry::Free(Arc::clone(&door.permits).try_acquire_owned().ok()),
+        };
+        Ok((stream, entry))
     }
 
-    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let all = self.unix.len() + self.tcp.len();
+    /// Accepts at the sockets, with and without TLS, that are `open`.
+    fn poll_accept(&mut self, context: &mut Context<'_>, open: impl Fn(bool) -> bool) -> Poll<io::Result<Stream>> {
+        let (unix, tcp) = (self.unix.len(), self.tcp.len());
+        let all = unix + tcp + self.tls.len();
         for _ in 0..all {
             let turn = self.turn % all;
             self.turn = turn + 1;
-            let polled = match self.unix.get(turn) {
-                Some((unix, _)) => unix.poll_accept(context).map_ok(|(stream, _)| Stream::Unix(stream)),
-                None => self.tcp[turn - self.unix.len()].poll_accept(context).map_ok(|(stream, _)| Stream::Tcp(stream)),
+            let polled = if !open(turn >= unix + tcp) {
+                Poll::Pending
+            } else if turn < unix {
+                self.unix[turn].0.poll_accept(context).map_ok(|(stream, _)| Stream::Unix(stream))
+            } else if turn < unix + tcp {
+                self.tcp[turn - unix].poll_accept(context).map_ok(|(stream, _)| Stream::Tcp(stream))
+            } else {
+                self.tls[turn - unix - tcp].poll_accept(context).map_ok(|(stream, _)| Stream::Tls(stream))
             };
             match polled {
                 Poll::Pending => {}

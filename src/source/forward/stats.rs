@@ -27,14 +27,19 @@ pub struct ForwardStats {
     pub times_replaced: Counter,
     /// Group markers of Fluent Bit, which are no records.
     pub group_markers: Counter,
+    /// Times that a changed certificate was taken over.
+    pub tls_reloads: Counter,
+    /// Times that a changed certificate could not be used, so that the one before it stayed.
+    pub tls_reload_errors: Counter,
     /// Errors of `accept`.
     pub accept_errors: Counter,
     ended: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl ForwardStats {
-    /// Connections that did not end well, by reason: those of [`super::Malformed::reason`], and `cut_frame`,
-    /// `frame_time`, `acks_unread`, `io`.
+    /// Connections that did not end well, by reason: those of [`super::Malformed::reason`] and of
+    /// [`super::handshake::Refusal::reason`], `plain_on_tls`, `tls_handshake`, `client_certificate`, `handshake_time`,
+    /// and `cut_frame`, `frame_time`, `acks_unread`, `io`.
     pub fn ended(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
     }
