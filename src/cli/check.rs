@@ -10,7 +10,7 @@ use super::ConfigArg;
 use crate::config::Plan;
 use crate::config::plan::{MemoryOrigin, Metadata, SinkKind, SinkPlan, SourceKind, SourcePlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Format, LogJson, Message};
+use crate::encode::{Format, LogJson, Message, Oversize};
 use crate::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::s3::S3Config;
@@ -155,7 +155,12 @@ fn write_cloudwatch_logs(config: &CloudWatchLogsConfig, out: &mut dyn Write) -> 
         Message::Record => "the whole record as JSON",
         Message::Log => "the text of `log`",
     };
-    row(out, "message", message)?;
+    let oversize = match config.oversize {
+        Oversize::Split => "split into several events",
+        Oversize::Truncate => "cut, with a mark",
+        Oversize::Divert => "sent to the dead letters",
+    };
+    row(out, "message", format!("{message}; above 1 MiB {oversize}"))?;
     let compression = match config.compression {
         BodyCompression::Gzip => "gzip",
         BodyCompression::None => "not compressed",
@@ -279,7 +284,7 @@ mod tests {
         log group    /logs/{container} (region from AWS_REGION or the profile)
         log stream   {container}/{task_id}
         create       missing groups and streams; kept 14 days, class STANDARD
-        message      the whole record as JSON
+        message      the whole record as JSON; above 1 MiB split into several events
         requests     when full or 1s old, 4 in flight a stream, gzip
         retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
         queue        170.7MiB in memory, then the oldest are dropped

@@ -239,7 +239,7 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
         }
         SinkKind::CloudWatchLogs(c) => (
             Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
-            Encoder::Entries(EntryEncoder::new(c.message)),
+            Encoder::Entries(EntryEncoder::new(c.message).with_oversize(c.oversize)),
         ),
         SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::switch;
 use crate::config::value::Span;
-use crate::encode::Message;
+use crate::encode::{Message, Oversize};
 use crate::sink::common::RetryConfig;
 use crate::spool::WhenFull;
 
@@ -29,6 +29,10 @@ pub struct CloudWatchLogsConfig {
     /// What an event's message is.
     #[serde(default)]
     pub message: Message,
+    /// What becomes of a message above 1 MiB, the longest that CloudWatch Logs takes: `split` makes several events of
+    /// the same time of it, `truncate` cuts it and marks the cut, `divert` sends it to the dead letters.
+    #[serde(default)]
+    pub oversize: Oversize,
     /// Compression of the request's body.
     #[serde(default)]
     pub compression: BodyCompression,

@@ -87,7 +87,7 @@ impl Delivery {
                 Ok(Answer::Taken(info)) => {
                     let refused = batch.rejects(info);
                     self.tell(&target, &refused);
-                    refused.as_slice().iter().for_each(|&(reason, count)| rejects.add(reason, count));
+                    rejects.join(refused);
                 }
                 Ok(Answer::Refused(reason, text)) => {
                     let count = batch.count();
@@ -100,17 +100,17 @@ impl Delivery {
                         }
                         None => {
                             self.retry.lost(count.records, &GivenUp::Rejected(reason, text));
-                            rejects.add(reason, count);
+                            rejects.join(batch.rejected(reason));
                         }
                     }
                 }
                 Err(given_up) => {
                     self.retry.lost(batch.count().records, &given_up);
-                    rejects.add(given_up.reason(), batch.count());
+                    rejects.join(batch.rejected(given_up.reason()));
                 }
             }
         }
-        lease.into_receipt().settled(rejects.as_slice());
+        lease.into_receipt().settled(&rejects.counts());
         carried
     }
 
@@ -141,7 +141,7 @@ impl Delivery {
     }
 
     fn tell(&self, target: &Target, rejects: &Rejects) {
-        for (reason, count) in rejects.as_slice() {
+        for (reason, count) in rejects.counts() {
             if let Some(silent) = self.refused.line() {
                 let given_up = GivenUp::Rejected(reason, format!("{}: {}", describe(target), explain(reason)));
                 tracing::warn!(sink = %self.sink, reason, records = count.records, silent, "records dropped: {given_up}");
