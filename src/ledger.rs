@@ -1,7 +1,8 @@
 //! The ledger: counts every record from its source to its end, so that nothing is lost in silence.
 //!
 //! Source: `received = routed + dropped{reason}`. Sink: `accepted = delivered + waiting + dropped{reason}`. The sum of
-//! `accepted` is the copies that the routes made. `waiting` is what lies open, queued and in flight, moved by whoever
+//! `accepted` is the copies that the routes made, and what sinks were given otherwise: dead letters, and what was diverted
+//! from another sink, which are counted on their own too. `waiting` is what lies open, queued and in flight, moved by whoever
 //! holds the records, never derived from the others. Entries are made once a batch or a block under one lock; a scrape
 //! reads under it, so the books add up at every scrape.
 
@@ -40,8 +41,12 @@ pub struct RouteBook {
 pub struct SinkBook {
     /// Name in the config.
     pub name: String,
-    /// Copies that the routes gave it.
+    /// Copies that the routes gave it, dead letters and what was diverted from full sinks.
     pub accepted: Count,
+    /// Of those, dead letters; their bytes are the ones that they carry.
+    pub dead_letters: Count,
+    /// Of those, copies that were diverted from full sinks, where they are dropped as `diverted`.
+    pub diverted: Count,
     /// Copies that its target confirmed.
     pub delivered: Count,
     /// In blocks that still grow.

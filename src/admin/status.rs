@@ -112,6 +112,7 @@ impl AdminState {
                 let (used, bound) = queue.fill_level();
                 let account = json!({
                     "accepted": count(book.accepted),
+                    "of_which": {"dead_letters": count(book.dead_letters), "diverted": count(book.diverted)},
                     "delivered": count(book.delivered),
                     "waiting": count(book.waiting()),
                     "dropped": reasons(&book.dropped),

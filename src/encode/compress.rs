@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -46,6 +47,23 @@ impl Compression {
             Self::None => "",
             Self::Gzip(_) => ".gz",
             Self::Zstd(_) => ".zst",
+        }
+    }
+
+    /// What [`Compression::compress`] made of `plain_len` bytes, as it was; never more than that.
+    pub fn decompress(self, stored: &Bytes, plain_len: u64) -> io::Result<Bytes> {
+        let len = usize::try_from(plain_len).map_err(io::Error::other)?;
+        match self {
+            Self::None => Ok(stored.clone()),
+            Self::Zstd(_) => zstd::bulk::decompress(stored, len).map(Bytes::from),
+            Self::Gzip(_) => {
+                let mut plain = vec![0; len];
+                let wrote = libdeflater::Decompressor::new()
+                    .gzip_decompress(stored, &mut plain)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                plain.truncate(wrote);
+                Ok(plain.into())
+            }
         }
     }
 

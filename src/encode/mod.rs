@@ -6,6 +6,7 @@ mod compress;
 pub mod entries;
 mod escape;
 mod json;
+pub mod letter;
 mod members;
 mod names;
 pub mod ndjson;

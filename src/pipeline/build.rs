@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::undecodable::Undecodable;
 use super::worker::{SourceIntake, WorkerParts};
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -24,7 +25,8 @@ use crate::metrics::books::BooksCollector;
 use crate::metrics::forward::ForwardCollector;
 use crate::metrics::process::ProcessCollector;
 use crate::route::Router;
-use crate::sink::{Phase, SinkContext};
+use crate::sink::dead_letters::Place;
+use crate::sink::{DeadLetters, Phase, SinkContext};
 use crate::source::forward::{Budget, ForwardConfig, ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
@@ -125,9 +127,14 @@ impl Pipeline {
             plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
+        let place = place(&plan, &queues, clock, &metrics);
         let (mut sources, pool) = (Vec::new(), Pool::default());
         for (at, listeners) in listeners.into_iter().enumerate() {
-            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool);
+            let name = &plan.sources[at].name;
+            let undecodable = place.as_ref().map(|place| {
+                Arc::new(Undecodable::new(name.as_str().into(), DeadLetters::new(name, place), metrics.clone(), clock))
+            });
+            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool, undecodable);
             let SourceKind::Forward(config) = &plan.sources[at].kind;
             let budget = Arc::new(Budget::new(read_limit(&plan, config)));
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
@@ -137,7 +144,8 @@ impl Pipeline {
         metrics.register(ForwardCollector { sources: stats.collect() });
         let (phase, watched) = watch::channel(Phase::Running);
         let writer: Arc<str> = writer_id().into();
-        let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
+        let is_place = |at: usize| plan.dead_letters.as_ref().is_some_and(|letters| letters.sink == at);
+        let contexts = plan.sinks.iter().enumerate().zip(&queues).map(|((at, sink), queue)| SinkContext {
             name: sink.name.as_str().into(),
             queue: Arc::clone(queue),
             metrics: metrics.sink(&sink.name),
@@ -145,6 +153,7 @@ impl Pipeline {
             writer: Arc::clone(&writer),
             phase: watched.clone(),
             ack_wait: ack_wait(&plan),
+            dead_letters: place.as_ref().filter(|_| !is_place(at)).map(|place| DeadLetters::new(&sink.name, place)),
         });
         let contexts = contexts.collect();
         let state = Arc::new(AdminState {
@@ -196,6 +205,7 @@ fn worker(
     clock: Clock,
     metrics: &Metrics,
     pool: &Pool,
+    undecodable: Option<Arc<Undecodable>>,
 ) -> SourceIntake {
     let source = &plan.sources[at];
     let SourceKind::Forward(forward) = &source.kind;
@@ -212,9 +222,20 @@ fn worker(
         metrics: metrics.clone(),
         router,
         outlets: outlets.collect(),
+        diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
         open_limit: open_limit(plan),
+        undecodable,
     };
     SourceIntake::new(parts, Arc::clone(ledger), clock)
+}
+
+/// Where dead letters go.
+fn place(plan: &Plan, queues: &[Arc<Queue>], clock: Clock, metrics: &Metrics) -> Option<Arc<Place>> {
+    let letters = plan.dead_letters.as_ref()?;
+    let sink = &plan.sinks[letters.sink];
+    let compression = sink.kind.archive().expect("the plan has checked that this sink makes objects");
+    let prefix = Template::parse(&letters.prefix).expect("the plan has parsed this template before");
+    Some(Place::new(&sink.name, Arc::clone(&queues[letters.sink]), compression, prefix, metrics, clock))
 }
 
 fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {

@@ -36,10 +36,25 @@ struct Rig {
 
 impl Rig {
     fn new(routes: &[(&str, &[usize])], bound: u64, open_blocks: usize, compression: Compression) -> Self {
+        Self::with_divert(routes, bound, open_blocks, compression, None)
+    }
+
+    /// The same where sink `a` may divert to another one.
+    fn with_divert(
+        routes: &[(&str, &[usize])],
+        bound: u64,
+        open_blocks: usize,
+        compression: Compression,
+        divert: Option<usize>,
+    ) -> Self {
         let names: Vec<String> = (0..routes.len()).map(|n| format!("route-{n}")).collect();
         let ledger = Arc::new(Ledger::new(["one", "two"], names.iter().map(String::as_str), ["a", "b"]));
         let config = QueueConfig { bound, when_full: WhenFull::Block };
-        let queues: Vec<_> = (0..2).map(|sink| Queue::new(sink, config, Arc::clone(&ledger))).collect();
+        let queue = |sink| {
+            let when_full = if sink == 0 && divert.is_some() { WhenFull::Divert } else { config.when_full };
+            Queue::new(sink, QueueConfig { when_full, ..config }, Arc::clone(&ledger))
+        };
+        let queues: Vec<_> = (0..2).map(queue).collect();
         let specs: Vec<_> = routes
             .iter()
             .zip(&names)
@@ -70,8 +85,17 @@ impl Rig {
             });
             let outlets = outlets.collect();
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
-            let parts =
-                WorkerParts { source, name: name.into(), joiner, metrics, router, outlets, open_limit: usize::MAX };
+            let parts = WorkerParts {
+                source,
+                name: name.into(),
+                joiner,
+                metrics,
+                router,
+                outlets,
+                diverts: vec![divert, None],
+                open_limit: usize::MAX,
+                undecodable: None,
+            };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
@@ -145,6 +169,28 @@ async fn a_full_sink_stops_only_the_sources_that_route_to_it() {
     assert_eq!(rig.take_all(0).await.len(), 1);
     assert!(!waits(rig.intakes[0].room()).await, "sink `a` has room again");
     rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_sink_diverts_to_another_that_does_not_have_the_record_yet() {
+    let routes: [(&str, &[usize]); 2] = [(r#"service == "both""#, &[0, 1]), ("", &[0])];
+    let rig = Rig::with_divert(&routes, 100_000, 64, Compression::None, Some(1));
+    let long = "x".repeat(150_000);
+    for (service, log) in [("web", &*long), ("web", "diverted"), ("both", "there already")] {
+        rig.intakes[0].take(batch(&[of(service, log)], Tickets::none()));
+        rig.intakes[0].finish();
+        rig.check_books();
+    }
+    assert!(!waits(rig.intakes[0].room()).await, "a sink that diverts holds nobody up");
+    let [a, b] = &rig.ledger.snapshot().sinks[..] else { panic!("two sinks") };
+    assert_eq!((a.accepted.records, a.queued.records, a.dropped["diverted"].records), (3, 1, 2));
+    assert_eq!((b.accepted.records, b.queued.records, b.diverted.records), (2, 2, 1));
+    assert_eq!(rig.take_all(0).await.len(), 1);
+    rig.intakes[0].take(batch(&[of("web", "room again")], Tickets::none()));
+    rig.intakes[0].finish();
+    assert_eq!(rig.take_all(0).await.len(), 1);
+    let diverted: Vec<_> = rig.take_all(1).await.into_iter().map(|(_, line)| line).collect();
+    assert!(String::from_utf8(diverted.concat()).expect("lines").contains("diverted"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use crate::config::switch;
 use crate::config::value::Span;
 use crate::encode::{Message, Oversize};
-use crate::sink::common::RetryConfig;
-use crate::spool::WhenFull;
+use crate::sink::common::{FullPolicy, RetryConfig};
 
 /// Requests to CloudWatch Logs, built by its limits.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -49,7 +48,7 @@ pub struct CloudWatchLogsConfig {
     /// External id for that role.
     pub external_id: Option<String>,
     /// What happens when the queue is full (default `drop_oldest`).
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<FullPolicy>,
     /// How long the sink tries.
     #[serde(default)]
     pub retry: RetryConfig,

@@ -13,9 +13,10 @@ use super::create::{Creator, blames_names, describe};
 use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
 use crate::aws::{Access, Class, Failure};
 use crate::clock::Clock;
-use crate::sink::SinkContext;
+use crate::encode::letter::{Data, Letter, Origin};
 use crate::sink::object::Attempt;
 use crate::sink::retry::{GivenUp, Retry, Seldom};
+use crate::sink::{DeadLetters, SinkContext};
 use crate::spool::Lease;
 
 /// What all flights of a sink share.
@@ -28,6 +29,7 @@ pub(super) struct Delivery {
     creator: Creator,
     retry: Retry,
     refused: Seldom,
+    dead_letters: Option<DeadLetters>,
 }
 
 /// What a flight carried: for the size of the next ones.
@@ -64,6 +66,7 @@ impl Delivery {
             creator: Creator::new(&context.name, config.create.clone()),
             retry: Retry::new(context, config.retry.clone()),
             refused: Seldom::default(),
+            dead_letters: context.dead_letters.clone(),
         })
     }
 
@@ -110,6 +113,7 @@ impl Delivery {
                 }
             }
         }
+        self.bury(&target, &rejects, &blocks);
         lease.into_receipt().settled(&rejects.counts());
         carried
     }
@@ -138,6 +142,19 @@ impl Delivery {
             };
         }
         judge(target, failure)
+    }
+
+    /// Leaves what is given up to the dead letters, each record whole.
+    fn bury(&self, target: &Target, rejects: &Rejects, blocks: &[Bytes]) {
+        let Some(dead_letters) = self.dead_letters.as_ref().filter(|_| !rejects.is_empty()) else { return };
+        let undelivered = rejects.undelivered(blocks);
+        let letters = undelivered.iter().map(|record| Letter {
+            reason: record.reason,
+            record_time: Some(record.millis.saturating_mul(1_000_000)),
+            bytes: record.source_len.into(),
+            data: Data::Escaped(&record.escaped),
+        });
+        dead_letters.bury(Origin::Stream { group: &target.group, stream: &target.stream }, letters);
     }
 
     fn tell(&self, target: &Target, rejects: &Rejects) {

@@ -68,7 +68,9 @@ impl Rejects {
 
     /// Takes over what is given up elsewhere; what is here already keeps its reason.
     pub fn join(&mut self, other: Self) {
-        other.0.into_iter().for_each(|(record, reject)| drop(self.0.entry(record).or_insert(reject)));
+        for (record, reject) in other.0 {
+            self.0.entry(record).or_insert(reject);
+        }
     }
 
     /// Whether nothing is given up.

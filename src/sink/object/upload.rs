@@ -16,6 +16,7 @@ use super::frame::{self, Piece, SingleFrame};
 use super::{Limits, ObjectStore};
 use crate::encode::{Moment, Partition};
 use crate::metrics::SinkMetrics;
+use crate::sink::DeadLetters;
 use crate::sink::retry::{GivenUp, Retry};
 use crate::spool::{Lease, Receipt};
 
@@ -33,6 +34,7 @@ pub(super) struct Shared<S> {
     pub(super) limits: Limits,
     pub(super) retry: Retry,
     pub(super) metrics: SinkMetrics,
+    pub(super) dead_letters: Option<DeadLetters>,
 }
 
 /// An object that is not complete.
@@ -151,7 +153,7 @@ impl<S: ObjectStore> Upload<S> {
                 self.pending.into_iter().for_each(Lease::delivered);
             }
             Err(given_up) => {
-                self.warn(&given_up);
+                self.give_up(&given_up).await;
                 self.pending.into_iter().for_each(|lease| lease.dropped(given_up.reason()));
             }
         }
@@ -187,7 +189,7 @@ impl<S: ObjectStore> Upload<S> {
 
     /// A part was given up: its records are dropped, what came before is saved.
     async fn end_early(mut self, given_up: GivenUp) -> Option<Self> {
-        self.warn(&given_up);
+        self.give_up(&given_up).await;
         self.pending.drain(..).for_each(|lease| lease.dropped(given_up.reason()));
         self.complete("failure").await;
         None
@@ -218,10 +220,14 @@ impl<S: ObjectStore> Upload<S> {
         }
     }
 
-    /// Says that what is pending is lost.
-    fn warn(&self, given_up: &GivenUp) {
-        let records = self.pending.iter().flat_map(Lease::blocks).map(|block| block.meta.count.records).sum();
-        self.shared.retry.lost(records, given_up);
+    /// Says that what is pending is given up, and leaves it to the dead letters.
+    async fn give_up(&self, given_up: &GivenUp) {
+        let blocks = || self.pending.iter().flat_map(Lease::blocks);
+        self.shared.retry.lost(blocks().map(|block| block.meta.count.records).sum(), given_up);
+        let Some(dead_letters) = &self.shared.dead_letters else { return };
+        for block in blocks() {
+            dead_letters.bury_block(block, self.shared.objects.compression, given_up.reason()).await;
+        }
     }
 
     /// The bytes of what is pending, as they go out.

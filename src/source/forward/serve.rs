@@ -139,16 +139,17 @@ impl<I: Intake> Source<'_, I> {
         self.shared.stats.open.add(1);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
         let (shared, stage) = (Arc::clone(&self.shared), self.stage.subscribe());
+        let peer = stream.peer();
         self.tasks.spawn(async move {
             let _permit = permit;
             match stream {
                 Stream::Unix(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Stream::Tcp(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
             }
         });
@@ -243,6 +244,16 @@ impl Drain {
 enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+}
+
+impl Stream {
+    /// Who is at the other end: an address, or `unix`.
+    fn peer(&self) -> String {
+        match self {
+            Self::Unix(_) => "unix".into(),
+            Self::Tcp(stream) => stream.peer_addr().map_or_else(|_| "gone".into(), |address| address.to_string()),
+        }
+    }
 }
 
 /// The listening sockets; dropping them removes the files of unix sockets.
