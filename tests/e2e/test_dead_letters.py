@@ -4,11 +4,12 @@ import base64
 import json
 import time
 
+import pytest
 from harness import forward as fwd
 from harness import objects
 from harness.aws import logs_sink, s3_sink
 from harness.forward import Peer, Time
-from harness.router import eventually
+from harness.router import eventually, logweir
 
 TASK = "0123456789abcdef0123456789abcdef"
 TAG = f"app-firelens-{TASK}"
@@ -210,3 +211,82 @@ def test_without_dead_letters_what_is_refused_is_counted_as_ever(start, config, 
     ledger = router.stop(code=None)
     assert ledger.sinks["alerts"]["reasons"] == {"too_old": 1} and ledger.sinks["archive"]["accepted"] == 0
     assert objects.in_bucket(aws.s3, "logs") == {}
+
+
+@pytest.fixture
+def given_up(start, config, aws, file_sink, place):
+    """A router that has left 300 letters of an archive and three of others on the disk, and is still there."""
+
+    def given_up(letters):
+        retry = {"initial": "50ms", "max": "200ms", "attempt_timeout": "5s", "deadline": "1s"}
+        archive = s3_sink(aws, retry=retry, object={"age": "1s"})
+        alerts = logs_sink(aws, message="log")
+        router = start(config(
+            sinks={"archive": archive, "alerts": alerts, "letters": letters},
+            routes=[{"name": "old", "when": 'log == "old"', "to": ["alerts"]}, {"name": "rest", "to": ["archive"]}],
+            dead_letters={"to": "letters"},
+        ))
+        fault = aws.checker.fault("PutObject", "unavailable", times=None, match="/logs/logs/")
+        now = int(time.time())
+        frames = [fwd.message(TAG, Time(now, n), {"log": json.dumps({"n": n}), "big": 1.5}) for n in range(300)]
+        frames += [fwd.message(TAG, Time(now - 20 * DAY, n), {"log": "old"}) for n in range(2)]
+        frames += [fwd.forward(TAG, [(Time(now), "no map")])]
+        send(router, *frames)
+        eventually(lambda: router.sink("letters", "delivered") == 303, "the letters")
+        aws.checker.lift(fault)
+        return router
+
+    return given_up
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
+def test_dead_letters_are_listed_shown_and_sent_again(given_up, aws, file_sink, place, kind, compression):
+    more = {"compression": compression, "object": {"age": "1s"}}
+    router = given_up(file_sink(**more) if kind == "file" else s3_sink(aws, **more))
+    config = ("--config", router.config_path)
+    where = str(place / "out") if kind == "file" else "s3://logs/dead-letters/"
+    env = {} if kind == "file" else {"AWS_ENDPOINT_URL": aws.endpoint}
+
+    def run(*args, code=0, **more):
+        answer = logweir("deadletter", *args, **more)
+        assert answer.returncode == code, answer.stderr
+        return answer
+
+    table = run("ls", *config).stdout
+    rows = [line.split()[:3] for line in table.splitlines()[1:]]
+    assert rows == [["alerts", "too_old", "2"], ["archive", "retry_deadline", "300"], ["forward", "not_a_map", "1"]]
+    assert run("ls", where, env=env).stdout == table
+    assert "no dead letters" in run("ls", *config, "--reason", "expired").stdout
+    assert "no dead letters" in run("ls", *config, "--since", "2099-01-01T00:00:00Z").stdout
+    assert run("ls", *config, "--since", "1h").stdout == table
+    shown = run("show", *config, "--sink", "archive", "--limit", "7").stdout.splitlines()
+    assert [json.loads(json.loads(line)["data"])["log"]["n"] for line in shown] == list(range(7))
+
+    dry = run("retry", *config, "--dry-run").stdout
+    assert "would send 302 records" in dry and "passed over 1 that are no records: not_a_map 1" in dry
+    assert router.received() == 303
+    again = run("retry", *config, "--reason", "retry_deadline").stdout
+    assert "sent 300 records" in again and "300 confirmed" in again
+    to = router.address("tcp")
+    assert "1 confirmed" not in run("retry", where, "--to", to, "--sink", "forward", env=env).stdout
+    eventually(lambda: router.sink("archive", "delivered") == 300, "what was sent again")
+    assert run("ls", *config).stdout == table, "nothing is deleted"
+    router.stop(code=None)
+    stored = [r for key, body in objects.in_bucket(aws.s3, "logs").items() if key.startswith("logs/") for r in objects.records(key, body)]
+    assert [record["log"]["n"] for record in stored] == list(range(300))
+    assert all(record["tag"] == TAG and record["big"] == 1.5 and "record_time" not in record for record in stored)
+
+
+def test_a_retry_says_what_is_missing(place):
+    (place / "a.ndjson").write_text('{"time":"2026-01-01T00:00:00.000000000Z","reason":"too_old","sink":"s","encoding":"utf8","data":"x"}\n')
+    answer = logweir("deadletter", "retry", place)
+    assert answer.returncode == 64 and "--to" in answer.stderr
+    answer = logweir("deadletter", "retry", place, "--to", "http://x")
+    assert answer.returncode == 64 and "unix:///path" in answer.stderr
+    answer = logweir("deadletter", "retry", place, "--to", f"unix://{place}/none.sock")
+    assert answer.returncode == 1 and "is the router running?" in answer.stderr
+    answer = logweir("deadletter", "ls", "--since", "never", place)
+    assert answer.returncode == 64 and "--since" in answer.stderr
+    answer = logweir("deadletter", "ls", place / "nowhere")
+    assert answer.returncode == 1 and "nowhere" in answer.stderr
