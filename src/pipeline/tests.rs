@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::outlet::{Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::clock::Clock;
+use crate::encode::letter::{Data, Letter, Origin};
 use crate::encode::ndjson::NdjsonEncoder;
 use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template};
 use crate::ledger::Ledger;
@@ -18,10 +19,12 @@ use crate::record::level::LevelRules;
 use crate::record::testing::Sample;
 use crate::record::{Outcome, Record, RecordBatch, RecordSpan, Tag, Ticket, Tickets};
 use crate::route::{RouteSpec, Router};
+use crate::sink::DeadLetters;
+use crate::sink::dead_letters::Place;
 use crate::source::Intake;
 use crate::source::forward::JoinConfig;
 use crate::source::join::Joiner;
-use crate::spool::{Queue, QueueConfig, WhenFull};
+use crate::spool::{Lease, Queue, QueueConfig, WhenFull};
 
 const AGE: Duration = Duration::from_secs(300);
 const TAG: &str = "app-firelens-0123";
@@ -285,8 +288,99 @@ async fn a_block_that_waits_holds_no_more_than_what_the_queue_counts() {
     assert_eq!((data.len(), data.capacity()), (counted, counted));
 }
 
+/// What happens to a pipeline whose sink `a` may be full or give up, and whose sink `b` takes over.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A record for `a` alone or for both.
+    Take(bool, usize),
+    /// All that waits in `a` is given up.
+    GiveUp,
+    /// All that waits in both is delivered.
+    Deliver,
+    /// A peer sent nonsense.
+    Undecodable(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), 0..60_000usize).prop_map(|(both, len)| Step::Take(both, len)),
+        1 => Just(Step::GiveUp),
+        1 => Just(Step::Deliver),
+        1 => (1..5_000usize).prop_map(Step::Undecodable),
+    ]
+}
+
+/// What is ready in a queue now.
+fn leases(queue: &Arc<Queue>) -> Vec<(Arc<Partition>, Lease)> {
+    let lanes = queue.lanes().into_iter();
+    lanes.filter_map(|lane| Some((Arc::clone(&lane.partition), queue.take(&lane.partition, u64::MAX)?))).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_copies_of_all_records_and_their_dead_letters_stand_in_the_books_once(
+        steps in prop::collection::vec(step(), 1..60), zstd in any::<bool>(), bound in 1_000..200_000u64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
+        runtime.block_on(async {
+            let compression = if zstd { Compression::Zstd(1) } else { Compression::None };
+            let routes: [(&str, &[usize]); 2] = [(r#"service == "both""#, &[0, 1]), ("", &[0])];
+            let rig = Rig::with_divert(&routes, bound, 64, compression, Some(1));
+            let prefix = Template::parse("dead/%Y/").expect("a valid template");
+            let queue = Arc::clone(&rig.queues[1]);
+            let place = Place::new("b", queue, compression, prefix, &rig.metrics, Clock::start());
+            let (of_sink, of_source) = (DeadLetters::new("a", &place), DeadLetters::new("one", &place));
+            let (mut copies, mut letters) = (0, 0);
+            let mut lines = 0;
+            for step in steps {
+                match step {
+                    Step::Take(both, len) => {
+                        let service = if both { "both" } else { "web" };
+                        rig.intakes[0].take(batch(&[of(service, &"y".repeat(len))], Tickets::none()));
+                        rig.intakes[0].finish();
+                        copies += 1 + u64::from(both);
+                    }
+                    Step::GiveUp => {
+                        for (_, lease) in leases(&rig.queues[0]) {
+                            for block in lease.blocks() {
+                                of_sink.bury_block(block, compression, "retry_deadline").await;
+                                letters += block.meta.count.records;
+                            }
+                            lease.dropped("retry_deadline");
+                        }
+                    }
+                    Step::Deliver => {
+                        leases(&rig.queues[0]).into_iter().for_each(|(_, lease)| lease.delivered());
+                        for (_, lease) in leases(&rig.queues[1]) {
+                            let plain = lease.blocks().iter().map(|block| inflate(&block.data));
+                            lines += plain.flatten().filter(|byte| *byte == b'\n').count() as u64;
+                            lease.delivered();
+                        }
+                    }
+                    Step::Undecodable(len) => {
+                        let data = vec![0xc1; len];
+                        let data = Data::Whole(&data);
+                        let letter = Letter { reason: "not_a_map", record_time: None, bytes: len as u64, data };
+                        of_source.bury(Origin::Peer("unix"), [letter]);
+                        letters += 1;
+                    }
+                }
+                let books = rig.ledger.snapshot();
+                assert_eq!(books.discrepancies(), Vec::<String>::new());
+                let [a, b] = &books.sinks[..] else { panic!("two sinks") };
+                assert_eq!((b.dead_letters.records, a.dead_letters.records, a.diverted.records), (letters, 0, 0));
+                assert_eq!(a.accepted.records + b.accepted.records, copies + letters + b.diverted.records);
+                assert!(b.diverted.records <= a.dropped.get("diverted").map_or(0, |count| count.records));
+            }
+            rig.take_all(0).await;
+            let rest = rig.take_all(1).await;
+            lines += rest.iter().flat_map(|(_, data)| data).filter(|byte| **byte == b'\n').count() as u64;
+            let b = rig.ledger.snapshot().sinks[1].clone();
+            assert_eq!((b.delivered.records, b.waiting().records), (lines, 0), "each line is one record or letter");
+        });
+    }
 
     #[test]
     fn the_blocks_of_a_partition_are_its_lines_in_sequence(
