@@ -128,13 +128,11 @@ impl Pipeline {
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
         let place = place(&plan, &queues, clock, &metrics);
-        let (mut sources, pool) = (Vec::new(), Pool::default());
+        let common =
+            Common { queues: &queues, ledger: &ledger, metrics: &metrics, place, clock, pool: Pool::default() };
+        let mut sources = Vec::new();
         for (at, listeners) in listeners.into_iter().enumerate() {
-            let name = &plan.sources[at].name;
-            let undecodable = place.as_ref().map(|place| {
-                Arc::new(Undecodable::new(name.as_str().into(), DeadLetters::new(name, place), metrics.clone(), clock))
-            });
-            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool, undecodable);
+            let intake = worker(&plan, at, &common);
             let SourceKind::Forward(config) = &plan.sources[at].kind;
             let budget = Arc::new(Budget::new(read_limit(&plan, config)));
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
@@ -153,7 +151,11 @@ impl Pipeline {
             writer: Arc::clone(&writer),
             phase: watched.clone(),
             ack_wait: ack_wait(&plan),
-            dead_letters: place.as_ref().filter(|_| !is_place(at)).map(|place| DeadLetters::new(&sink.name, place)),
+            dead_letters: common
+                .place
+                .as_ref()
+                .filter(|_| !is_place(at))
+                .map(|place| DeadLetters::new(&sink.name, place)),
         });
         let contexts = contexts.collect();
         let state = Arc::new(AdminState {
@@ -197,36 +199,43 @@ fn lacks_aws(kind: &SinkKind) -> bool {
     cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
 }
 
-fn worker(
-    plan: &Plan,
-    at: usize,
-    queues: &[Arc<Queue>],
-    ledger: &Arc<Ledger>,
+/// What all workers share.
+struct Common<'a> {
+    queues: &'a [Arc<Queue>],
+    ledger: &'a Arc<Ledger>,
+    metrics: &'a Metrics,
+    /// Where dead letters go.
+    place: Option<Arc<Place>>,
     clock: Clock,
-    metrics: &Metrics,
-    pool: &Pool,
-    undecodable: Option<Arc<Undecodable>>,
-) -> SourceIntake {
+    pool: Pool,
+}
+
+fn worker(plan: &Plan, at: usize, common: &Common<'_>) -> SourceIntake {
+    let Common { queues, ledger, metrics, place, clock, pool } = common;
     let source = &plan.sources[at];
     let SourceKind::Forward(forward) = &source.kind;
     let router = Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
-    let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
+    let outlets = plan.sinks.iter().zip(*queues).map(|(sink, queue)| {
         let (partitioner, encoder) = names_and_encoder(plan, sink);
         let config = outlet_config(plan, sink);
         Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, Arc::clone(pool))
+    });
+    let undecodable = place.as_ref().map(|place| {
+        let letters = DeadLetters::new(&source.name, place);
+        Arc::new(Undecodable::new(source.name.as_str().into(), letters, (*metrics).clone(), *clock))
     });
     let parts = WorkerParts {
         source: at,
         name: source.name.as_str().into(),
         joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
-        metrics: metrics.clone(),
+        metrics: (*metrics).clone(),
         router,
         outlets: outlets.collect(),
         diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
         open_limit: open_limit(plan),
         undecodable,
     };
-    SourceIntake::new(parts, Arc::clone(ledger), clock)
+    SourceIntake::new(parts, Arc::clone(ledger), *clock)
 }
 
 /// Where dead letters go.
