@@ -196,43 +196,31 @@ fn lines(key: &str, body: impl Read, each: EachLine<'_>) -> anyhow::Result<bool>
 
 #[cfg(feature = "aws")]
 mod with_aws {
+    use std::io::{self, Read};
     use std::time::Duration;
+
+    use aws_sdk_s3::primitives::ByteStream;
+    use bytes::{Buf, Bytes};
+    use tokio::runtime::{Builder, Runtime};
 
     use super::{Bucket, EachLine, is_object, lines, told};
     use crate::aws::{Access, Failure};
 
-    /// For one object of any size that a person waits for.
-    const ATTEMPT: Duration = Duration::from_secs(300);
+    /// A person waits, perhaps behind a slow line.
+    const ATTEMPT: Duration = Duration::from_secs(60);
 
     pub(super) fn bucket(bucket: &Bucket, each: EachLine<'_>) -> anyhow::Result<u64> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(read(bucket, each))
-    }
-
-    async fn read(bucket: &Bucket, each: EachLine<'_>) -> anyhow::Result<u64> {
-        let Bucket { name, prefix, region, endpoint, path_style, role: (role_arn, external_id) } = bucket;
-        let access = Access {
-            region: region.clone(),
-            role_arn: role_arn.clone(),
-            external_id: external_id.clone(),
-            attempt_timeout: ATTEMPT,
-            credentials: None,
-        };
-        let shared = access.load().await.map_err(anyhow::Error::msg)?;
-        let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(*path_style);
-        if let Some(endpoint) = endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        let client = aws_sdk_s3::Client::from_conf(config.build());
-        let mut pages = client.list_objects_v2().bucket(name).prefix(prefix).into_paginator().send();
-        let mut broken = 0;
-        while let Some(page) = pages.next().await {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(client(bucket)).map_err(anyhow::Error::msg)?;
+        let (name, mut broken) = (&bucket.name, 0);
+        let mut pages = client.list_objects_v2().bucket(name).prefix(&bucket.prefix).into_paginator().send();
+        while let Some(page) = runtime.block_on(pages.next()) {
             let page = page.map_err(|error| refused(name, "s3:ListBucket", &Failure::of(&error)))?;
             for key in page.contents().iter().filter_map(|object| object.key()).filter(|key| is_object(key)) {
-                let object = client.get_object().bucket(name).key(key).send().await;
+                let object = runtime.block_on(client.get_object().bucket(name).key(key).send());
                 let object = object.map_err(|error| refused(name, "s3:GetObject", &Failure::of(&error)))?;
-                let body = object.body.collect().await?.into_bytes();
-                match lines(key, &body[..], each) {
+                let body = Body { runtime: &runtime, stream: object.body, chunk: Bytes::new() };
+                match lines(key, body, each) {
                     Ok(true) => {}
                     Ok(false) => return Ok(broken),
                     Err(error) => told(&format!("s3://{name}/{key}"), error, &mut broken)?,
@@ -240,6 +228,43 @@ mod with_aws {
             }
         }
         Ok(broken)
+    }
+
+    async fn client(bucket: &Bucket) -> Result<aws_sdk_s3::Client, String> {
+        let access = Access {
+            region: bucket.region.clone(),
+            role_arn: bucket.role.0.clone(),
+            external_id: bucket.role.1.clone(),
+            attempt_timeout: ATTEMPT,
+            credentials: None,
+        };
+        let shared = access.load().await?;
+        let mut config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(bucket.path_style);
+        if let Some(endpoint) = &bucket.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(aws_sdk_s3::Client::from_conf(config.build()))
+    }
+
+    /// An object as it comes in: it may be larger than the memory.
+    struct Body<'a> {
+        runtime: &'a Runtime,
+        stream: ByteStream,
+        chunk: Bytes,
+    }
+
+    impl Read for Body<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            while self.chunk.is_empty() {
+                match self.runtime.block_on(self.stream.next()) {
+                    Some(chunk) => self.chunk = chunk.map_err(io::Error::other)?,
+                    None => return Ok(0),
+                }
+            }
+            let len = out.len().min(self.chunk.len());
+            self.chunk.copy_to_slice(&mut out[..len]);
+            Ok(len)
+        }
     }
 
     fn refused(bucket: &str, action: &str, failure: &Failure) -> anyhow::Error {
