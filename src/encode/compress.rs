@@ -50,23 +50,6 @@ impl Compression {
         }
     }
 
-    /// What [`Compression::compress`] made of `plain_len` bytes, as it was; never more than that.
-    pub fn decompress(self, stored: &Bytes, plain_len: u64) -> io::Result<Bytes> {
-        let len = usize::try_from(plain_len).map_err(io::Error::other)?;
-        match self {
-            Self::None => Ok(stored.clone()),
-            Self::Zstd(_) => zstd::bulk::decompress(stored, len).map(Bytes::from),
-            Self::Gzip(_) => {
-                let mut plain = vec![0; len];
-                let wrote = libdeflater::Decompressor::new()
-                    .gzip_decompress(stored, &mut plain)
-                    .map_err(|error| io::Error::other(error.to_string()))?;
-                plain.truncate(wrote);
-                Ok(plain.into())
-            }
-        }
-    }
-
     /// One frame, member, or the bytes themselves.
     pub fn compress(self, plain: &[u8]) -> Bytes {
         match self {
@@ -74,6 +57,22 @@ impl Compression {
             Self::Gzip(level) => CONTEXT.with_borrow_mut(|context| context.gzip(level, plain)),
             Self::Zstd(level) => CONTEXT.with_borrow_mut(|context| context.zstd(level, plain)),
         }
+    }
+}
+
+/// The lines of a block, `plain_len` bytes or fewer. How it is compressed is told by its first bytes, which no line begins
+/// with: its sink's config may have changed since.
+pub fn decompress(stored: &Bytes, plain_len: u64) -> io::Result<Bytes> {
+    let len = usize::try_from(plain_len).map_err(io::Error::other)?;
+    match stored[..] {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::bulk::decompress(stored, len).map(Bytes::from),
+        [0x1f, 0x8b, ..] => {
+            let mut plain = vec![0; len];
+            let wrote = libdeflater::Decompressor::new().gzip_decompress(stored, &mut plain);
+            plain.truncate(wrote.map_err(|error| io::Error::other(error.to_string()))?);
+            Ok(plain.into())
+        }
+        _ => Ok(stored.clone()),
     }
 }
 
@@ -252,6 +251,10 @@ mod tests {
         for compression in [1, 19, 3, 1].map(Compression::Zstd).into_iter().chain([9, 1].map(Compression::Gzip)) {
             let stored = compression.compress(&plain);
             assert!(stored.len() < plain.len() / 10, "{compression}");
+            let again = super::decompress(&stored, plain.len() as u64).expect("a whole block");
+            assert_eq!(again, plain, "{compression}");
+            assert!(super::decompress(&stored, plain.len() as u64 - 1).is_err(), "{compression}: more than it may be");
+            assert!(super::decompress(&stored.slice(..stored.len() - 1), plain.len() as u64).is_err(), "{compression}");
             assert_eq!(decompress(compression, &stored), plain, "{compression}");
         }
     }

@@ -15,7 +15,7 @@ pub mod template;
 pub mod timestamp;
 
 pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
-pub use compress::Compression;
+pub use compress::{Compression, decompress};
 pub use entries::{Message, Oversize};
 pub use names::Target;
 pub use ndjson::LogJson;

@@ -345,7 +345,7 @@ proptest! {
                     Step::GiveUp => {
                         for (_, lease) in leases(&rig.queues[0]) {
                             for block in lease.blocks() {
-                                of_sink.bury_block(block, compression, "retry_deadline").await;
+                                of_sink.bury_block(&block.meta, &block.data, "retry_deadline").await;
                                 letters += block.meta.count.records;
                             }
                             lease.dropped("retry_deadline");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::encode::letter::{self, Data, Letter, Origin};
-use crate::encode::{Block, Compression, Count, OpenBlock, Partition, Partitioner, Template};
+use crate::encode::{BlockMeta, Compression, Count, OpenBlock, Partition, Partitioner, Template, decompress};
 use crate::metrics::{Metrics, SinkMetrics};
 use crate::record::level::LevelRules;
 use crate::record::{Record, Tag, Tickets, UnixNanos};
@@ -122,30 +122,22 @@ impl DeadLetters {
     }
 
     /// Hands the lines of a block over, each a letter; one that does not decompress is a letter as it is.
-    pub async fn bury_block(&self, block: &Block, compression: Compression, reason: &'static str) {
-        let (letters, data) = (self.clone(), block.data.clone());
-        let (partition, count, plain_len) = (Arc::clone(&block.meta.partition), block.meta.count, block.meta.plain_len);
-        let work = move || letters.bury_lines(&partition, &data, compression, plain_len, count, reason);
+    pub async fn bury_block(&self, meta: &BlockMeta, data: &Bytes, reason: &'static str) {
+        let (letters, data) = (self.clone(), data.clone());
+        let (partition, count, plain_len) = (Arc::clone(&meta.partition), meta.count, meta.plain_len);
+        let work = move || letters.bury_lines(&partition, &data, plain_len, count, reason);
         // The one error is the end of the runtime; then nothing can be delivered any more.
         let _ = tokio::task::spawn_blocking(work).await;
     }
 
-    fn bury_lines(
-        &self,
-        partition: &Partition,
-        data: &Bytes,
-        compression: Compression,
-        plain_len: u64,
-        count: Count,
-        reason: &'static str,
-    ) {
+    fn bury_lines(&self, partition: &Partition, data: &Bytes, plain_len: u64, count: Count, reason: &'static str) {
         let origin = match partition {
             Partition::Prefix(prefix) => Origin::Prefix(prefix),
             Partition::Stream { group, stream } => Origin::Stream { group, stream },
             Partition::Whole => Origin::Prefix(""),
         };
         let letter = |data, bytes| Letter { reason, record_time: None, bytes, data: Data::Whole(data) };
-        match compression.decompress(data, plain_len) {
+        match decompress(data, plain_len) {
             Ok(plain) => {
                 let lines = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 self.bury(origin, lines.map(|line| letter(line, line.len() as u64)));

@@ -4,7 +4,7 @@
 //! that a frame each costs ratio are joined ([`join_small`]), and with `single_frame` an object is one frame from its
 //! first byte to its last ([`SingleFrame`]), for readers that stop after the first. Costs CPU: call it off the reactor.
 
-use std::io::{Result, Write};
+use std::io::{Error, Result, Write};
 
 use bytes::Bytes;
 
@@ -32,7 +32,20 @@ impl From<&Block> for Piece {
 impl Piece {
     /// The lines. Cannot inflate beyond what the block was sealed with.
     fn plain(&self, compression: Compression) -> Result<Bytes> {
-        compression.decompress(&self.data, self.plain_len)
+        let len = usize::try_from(self.plain_len).map_err(Error::other)?;
+        let plain = match compression {
+            Compression::None => return Ok(self.data.clone()),
+            Compression::Zstd(_) => zstd::bulk::decompress(&self.data, len)?,
+            Compression::Gzip(_) => {
+                let mut plain = vec![0; len];
+                let wrote = libdeflater::Decompressor::new()
+                    .gzip_decompress(&self.data, &mut plain)
+                    .map_err(|error| Error::other(error.to_string()))?;
+                plain.truncate(wrote);
+                plain
+            }
+        };
+        Ok(plain.into())
     }
 }
 

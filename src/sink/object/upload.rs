@@ -226,7 +226,7 @@ impl<S: ObjectStore> Upload<S> {
         self.shared.retry.lost(blocks().map(|block| block.meta.count.records).sum(), given_up);
         let Some(dead_letters) = &self.shared.dead_letters else { return };
         for block in blocks() {
-            dead_letters.bury_block(block, self.shared.objects.compression, given_up.reason()).await;
+            dead_letters.bury_block(&block.meta, &block.data, given_up.reason()).await;
         }
     }
 
