@@ -4,6 +4,7 @@
 //! output, everything else to standard error.
 
 mod check;
+mod deadletter;
 mod demo;
 mod explain;
 mod health;
@@ -44,6 +45,7 @@ enum Command {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Deadletter(deadletter::DeadletterArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
     Version(version::VersionArgs),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Deadletter(args) => deadletter::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
         Command::Version(args) => version::run(args),
@@ -121,11 +124,16 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
-        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
-            let help = sub.render_help().to_string();
-            let last = help.trim_end().lines().last().unwrap_or_default();
-            assert!(help.contains("Example:") && last.contains(&format!("logweir {}", sub.get_name())), "{help}");
+        fn check(command: &mut clap::Command, name: &str) {
+            for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+                let name = format!("{name} {}", sub.get_name());
+                let help = sub.render_help().to_string();
+                let last = help.trim_end().lines().last().unwrap_or_default();
+                assert!(help.contains("Example:") && last.contains(&name), "{help}");
+                check(sub, &name);
+            }
         }
+        check(&mut command, "logweir");
     }
 
     #[test]

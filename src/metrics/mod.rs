@@ -34,6 +34,7 @@ struct Families {
     object_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     block_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     events: Family<EventLabels, Counter>,
+    dead_letters: Family<LetterLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -66,6 +67,12 @@ struct EventLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LetterLabels {
+    component: String,
+    reason: &'static str,
+}
+
 /// 5 ms to 80 s: a request on loopback is below, one that timed out at 30 s within.
 fn latency_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 15))
@@ -88,6 +95,7 @@ impl Metrics {
             object_bytes: Family::new_with_constructor(size_buckets),
             block_bytes: Family::new_with_constructor(size_buckets),
             events: Family::default(),
+            dead_letters: Family::default(),
         };
         let mut registry = Registry::with_prefix("logweir");
         let f = families.clone();
@@ -100,6 +108,8 @@ impl Metrics {
         registry.register_with_unit("sink_object_size", "Objects as stored", Unit::Bytes, f.object_bytes);
         registry.register_with_unit("sink_block_size", "Sealed blocks, compressed", Unit::Bytes, f.block_bytes);
         registry.register("events", "What was noticed and dealt with, by component and kind", f.events);
+        let help = "Dead letters by the sink or source that gave them up and why";
+        registry.register("dead_letters", help, f.dead_letters);
         Self { registry: Arc::new(Mutex::new(registry)), families }
     }
 
@@ -116,6 +126,12 @@ impl Metrics {
     /// Something worth counting happened `n` times in a source or elsewhere.
     pub fn event(&self, component: &str, kind: &'static str, n: u64) {
         self.families.event(component, kind, n);
+    }
+
+    /// A sink or source gave up `n` records or pieces of input, which are now dead letters.
+    pub fn dead_letters(&self, component: &str, reason: &'static str, n: u64) {
+        let labels = LetterLabels { component: component.into(), reason };
+        self.families.dead_letters.get_or_create(&labels).inc_by(n);
     }
 
     /// The text of a scrape, in the OpenMetrics format.

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::undecodable::Undecodable;
 use super::worker::{SourceIntake, WorkerParts};
 use crate::admin::AdminState;
 use crate::clock::Clock;
@@ -25,7 +26,8 @@ use crate::metrics::books::BooksCollector;
 use crate::metrics::forward::ForwardCollector;
 use crate::metrics::process::ProcessCollector;
 use crate::route::Router;
-use crate::sink::{Phase, SinkContext};
+use crate::sink::dead_letters::Place;
+use crate::sink::{DeadLetters, Phase, SinkContext};
 use crate::source::forward::{Budget, ForwardConfig, ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
@@ -146,6 +148,7 @@ impl Pipeline {
         let (home, queues) = open_queues(&plan, &ledger, clock, &synced).await?;
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
+        let place = place(&plan, &queues, clock, &metrics);
         let mut sources = Vec::new();
         let common = Common {
             plan: &plan,
@@ -153,6 +156,7 @@ impl Pipeline {
             ledger: &ledger,
             clock,
             metrics: &metrics,
+            place,
             pool: Pool::default(),
             synced,
         };
@@ -167,7 +171,8 @@ impl Pipeline {
         metrics.register(ForwardCollector { sources: stats.collect() });
         let (phase, watched) = watch::channel(Phase::Running);
         let writer: Arc<str> = writer_id().into();
-        let contexts = plan.sinks.iter().zip(&queues).map(|(sink, queue)| SinkContext {
+        let is_place = |at: usize| plan.dead_letters.as_ref().is_some_and(|letters| letters.sink == at);
+        let contexts = plan.sinks.iter().enumerate().zip(&queues).map(|((at, sink), queue)| SinkContext {
             name: sink.name.as_str().into(),
             queue: Arc::clone(queue),
             metrics: metrics.sink(&sink.name),
@@ -175,6 +180,11 @@ impl Pipeline {
             writer: Arc::clone(&writer),
             phase: watched.clone(),
             ack_wait: ack_wait(&plan),
+            dead_letters: common
+                .place
+                .as_ref()
+                .filter(|_| !is_place(at))
+                .map(|place| DeadLetters::new(&sink.name, place)),
         });
         let contexts = contexts.collect();
         let state = Arc::new(AdminState {
@@ -276,6 +286,8 @@ struct Common<'a> {
     ledger: &'a Arc<Ledger>,
     clock: Clock,
     metrics: &'a Metrics,
+    /// Where dead letters go.
+    place: Option<Arc<Place>>,
     pool: Pool,
     synced: watch::Sender<()>,
 }
@@ -292,6 +304,10 @@ impl Common<'_> {
             let (config, pool) = (outlet_config(plan, sink), Arc::clone(&self.pool));
             Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, pool)
         });
+        let undecodable = self.place.as_ref().map(|place| {
+            let letters = DeadLetters::new(&source.name, place);
+            Arc::new(Undecodable::new(source.name.as_str().into(), letters, metrics.clone(), self.clock))
+        });
         let parts = WorkerParts {
             source: at,
             name: source.name.as_str().into(),
@@ -299,11 +315,22 @@ impl Common<'_> {
             metrics: metrics.clone(),
             router,
             outlets: outlets.collect(),
+            diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
             open_limit: open_limit(plan),
+            undecodable,
             synced: self.synced.subscribe(),
         };
         SourceIntake::new(parts, Arc::clone(self.ledger), self.clock)
     }
+}
+
+/// Where dead letters go.
+fn place(plan: &Plan, queues: &[Arc<Queue>], clock: Clock, metrics: &Metrics) -> Option<Arc<Place>> {
+    let letters = plan.dead_letters.as_ref()?;
+    let sink = &plan.sinks[letters.sink];
+    let compression = sink.kind.archive().expect("the plan has checked that this sink makes objects");
+    let prefix = Template::parse(&letters.prefix).expect("the plan has parsed this template before");
+    Some(Place::new(&sink.name, Arc::clone(&queues[letters.sink]), compression, prefix, metrics, clock))
 }
 
 fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
@@ -332,7 +359,7 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
         }
         SinkKind::CloudWatchLogs(c) => (
             Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
-            Encoder::Entries(EntryEncoder::new(c.message)),
+            Encoder::Entries(EntryEncoder::new(c.message).with_oversize(c.oversize)),
         ),
         SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
     }

@@ -49,7 +49,10 @@ impl Drained {
 /// The tasks of a running pipeline and what is needed to end them in order.
 struct Running {
     sources: JoinSet<()>,
-    sinks: JoinSet<()>,
+    /// Each tells its index.
+    sinks: JoinSet<usize>,
+    /// The sink that takes dead letters.
+    letters: Option<(usize, SinkContext, SinkKind)>,
     /// The workers' timers: they end with the process only.
     timers: JoinSet<()>,
     /// The queues' ways to their disks: they end when all else has.
@@ -73,7 +76,7 @@ impl Pipeline {
         let mut running = self.spawn().await;
         let failed = tokio::select! {
             () = stop => false,
-            Some(ended) = running.sinks.join_next() => fail("a sink", ended),
+            Some(ended) = running.sinks.join_next() => fail("a sink", ended.map(drop)),
             Some(ended) = running.sources.join_next() => fail("a source", ended),
             Some(ended) = running.timers.join_next() => fail("a timer", ended),
         };
@@ -93,8 +96,12 @@ impl Pipeline {
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
-        for (context, sink) in contexts.into_iter().zip(&plan.sinks) {
-            spawn_sink(&mut sinks, context, sink.kind.clone());
+        let mut letters = None;
+        for (at, (context, sink)) in contexts.into_iter().zip(&plan.sinks).enumerate() {
+            if plan.dead_letters.as_ref().is_some_and(|letters| letters.sink == at) {
+                letters = Some((at, context.clone(), sink.kind.clone()));
+            }
+            sinks.spawn(run_sink(at, context, sink.kind.clone()));
         }
         let intakes: Vec<_> = sources.iter().map(|source| source.intake.clone()).collect();
         for intake in intakes.clone() {
@@ -119,6 +126,7 @@ impl Pipeline {
         Running {
             sources: tasks,
             sinks,
+            letters,
             timers,
             keepers,
             helpers,
@@ -148,8 +156,7 @@ impl Running {
         self.intakes.iter().for_each(SourceIntake::finish);
         // Only now can no block come any more.
         let _ = self.phase.send(Phase::Draining);
-        let emptied = async { while self.sinks.join_next().await.is_some() {} };
-        if timeout_at(deadline, emptied).await.is_err() {
+        if timeout_at(deadline, self.sinks_end()).await.is_err() {
             match self.queues.iter().all(|queue| queue.is_on_disk()) {
                 true => tracing::warn!("the drain's timeout is over; what is not delivered waits on disk"),
                 false => tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped"),
@@ -191,6 +198,22 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Comes back when every sink has delivered what it had, dead letters included.
+    async fn sinks_end(&mut self) {
+        let mut letters_ended = false;
+        while let Some(ended) = self.sinks.join_next().await {
+            let Some((at, context, kind)) = &self.letters else { continue };
+            letters_ended |= ended.is_ok_and(|ended| ended == *at);
+            // Another sink has left dead letters when this one had already delivered all that waited.
+            if letters_ended && !context.queue.is_empty() {
+                letters_ended = false;
+                self.sinks.spawn(run_sink(*at, context.clone(), kind.clone()));
+            }
+        }
+    }
+}
+
 /// Waits for the task metadata, but not long: the sockets are bound, so what senders write meanwhile waits in the
 /// kernel; afterwards records go without, until it arrives.
 async fn learn_metadata(
@@ -222,17 +245,19 @@ fn fail(what: &str, ended: Result<(), JoinError>) -> bool {
     true
 }
 
-fn spawn_sink(tasks: &mut JoinSet<()>, context: SinkContext, kind: SinkKind) {
+/// Runs a sink to its end and tells its index.
+async fn run_sink(at: usize, context: SinkContext, kind: SinkKind) -> usize {
     match kind {
-        SinkKind::File(config) => tasks.spawn(file::run(context, config)),
-        SinkKind::Stdout(_) => tasks.spawn(stdout::run(context)),
+        SinkKind::File(config) => file::run(context, config).await,
+        SinkKind::Stdout(_) => stdout::run(context).await,
         #[cfg(feature = "aws")]
-        SinkKind::S3(config) => tasks.spawn(crate::sink::s3::run(context, config)),
+        SinkKind::S3(config) => crate::sink::s3::run(context, config).await,
         #[cfg(feature = "aws")]
-        SinkKind::CloudWatchLogs(config) => tasks.spawn(crate::sink::cloudwatch_logs::run(context, config)),
+        SinkKind::CloudWatchLogs(config) => crate::sink::cloudwatch_logs::run(context, config).await,
         #[cfg(not(feature = "aws"))]
         SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("Pipeline::build refuses such a plan"),
-    };
+    }
+    at
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod drain;
 mod metadata;
 mod outlet;
 pub mod report;
+mod undecodable;
 mod worker;
 
 #[cfg(test)]

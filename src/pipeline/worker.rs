@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::outlet::{Appended, NONE, Outlet};
+use super::undecodable::Undecodable;
 use crate::clock::Clock;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::record::{EcsMetadata, Record, RecordBatch};
+use crate::record::{EcsMetadata, Record, RecordBatch, Tickets};
 use crate::route::{Decision, Router};
-use crate::source::Intake;
 use crate::source::join::{JoinCounts, Joiner};
+use crate::source::{Excerpt, Intake};
 use crate::spool::Queue;
 
 /// What a batch changes in the books, entered at its end under one lock.
@@ -28,6 +29,10 @@ struct Tally {
     routes: Vec<Count>,
     sinks: Vec<Count>,
     malformed: Vec<Count>,
+    /// By the full sink.
+    diverted: Vec<Count>,
+    /// By the sink that took over.
+    taken_over: Vec<Count>,
 }
 
 /// Joins, routes and encodes the batches of one source.
@@ -43,6 +48,12 @@ struct Worker {
     router: Router,
     decision: Decision,
     outlets: Vec<Outlet>,
+    /// By sink: which one takes its records when it is full.
+    diverts: Vec<Option<usize>>,
+    /// By sink: which one takes the records at hand.
+    diverting: Vec<Option<usize>>,
+    /// The sinks that take over a record; empty between records.
+    instead: Vec<usize>,
     /// Bytes that open blocks may hold, all outlets together.
     open_limit: usize,
     ecs: Option<Arc<EcsMetadata>>,
@@ -53,6 +64,7 @@ struct Worker {
     /// By sink: whether this source has ever routed to it.
     reached: Arc<[AtomicBool]>,
     joined: Vec<RecordBatch>,
+    undecodable: Option<Arc<Undecodable>>,
     /// When the next block or partial line is due; the timer sleeps until then.
     due: Option<Moment>,
 }
@@ -69,6 +81,7 @@ struct Shared {
     queues: Vec<Arc<Queue>>,
     /// By sink: whether this source has ever routed to it.
     reached: Arc<[AtomicBool]>,
+    undecodable: Option<Arc<Undecodable>>,
     /// The worker's `due` has come nearer.
     nearer: Notify,
     /// A sender waits until a record in an open block is durable.
@@ -92,8 +105,12 @@ pub(super) struct WorkerParts {
     pub router: Router,
     /// One a sink, in the ledger's order.
     pub outlets: Vec<Outlet>,
+    /// By sink: which one takes its records when it is full.
+    pub diverts: Vec<Option<usize>>,
     /// Bytes that open blocks may hold.
     pub open_limit: usize,
+    /// Where to leave what cannot be read.
+    pub undecodable: Option<Arc<Undecodable>>,
     /// Told whenever a queue has written to its disk.
     pub synced: watch::Receiver<()>,
 }
@@ -101,13 +118,16 @@ pub(super) struct WorkerParts {
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit, synced } = parts;
+        let WorkerParts { source, name, joiner, metrics, router, outlets, diverts, open_limit, undecodable, synced } =
+            parts;
         let queues: Vec<_> = outlets.iter().map(|outlet| Arc::clone(outlet.queue())).collect();
         let reached: Arc<[AtomicBool]> = outlets.iter().map(|_| AtomicBool::new(false)).collect();
         let tally = Tally {
             routes: vec![NONE; ledger.books().routes.len()],
             sinks: vec![NONE; outlets.len()],
             malformed: vec![NONE; outlets.len()],
+            diverted: vec![NONE; outlets.len()],
+            taken_over: vec![NONE; outlets.len()],
             ..Tally::default()
         };
         let worker = Worker {
@@ -118,7 +138,10 @@ impl SourceIntake {
             metrics,
             router,
             decision: Decision::default(),
+            diverting: vec![None; outlets.len()],
+            instead: Vec::new(),
             outlets,
+            diverts,
             open_limit,
             ecs: None,
             wants_metadata: false,
@@ -126,10 +149,19 @@ impl SourceIntake {
             ledger,
             reached: Arc::clone(&reached),
             joined: Vec::new(),
+            undecodable: undecodable.clone(),
             due: None,
         };
-        let (nearer, awaited) = (Notify::new(), AtomicBool::new(false));
-        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, queues, reached, nearer, awaited, synced }))
+        Self(Arc::new(Shared {
+            worker: Mutex::new(worker),
+            clock,
+            queues,
+            reached,
+            undecodable,
+            nearer: Notify::new(),
+            awaited: AtomicBool::new(false),
+            synced,
+        }))
     }
 
     /// Task metadata is on its way: records that come before it are counted.
@@ -236,6 +268,12 @@ impl Intake for SourceIntake {
         book.received += count;
         *book.dropped.entry(reason).or_default() += count;
     }
+
+    fn undecodable(&self, reason: &'static str, peer: &str, excerpt: &Excerpt) {
+        if let Some(undecodable) = &self.0.undecodable {
+            undecodable.leave(reason, peer, excerpt);
+        }
+    }
 }
 
 impl Worker {
@@ -252,15 +290,20 @@ impl Worker {
         if self.wants_metadata && self.ecs.is_none() {
             self.metrics.event(&self.name, "without_metadata", batch.records.len() as u64);
         }
+        // Queues are filled when the batch is done, so that once a batch is often enough to ask.
+        for ((now, planned), outlet) in self.diverting.iter_mut().zip(&self.diverts).zip(&self.outlets) {
+            *now = planned.filter(|_| outlet.queue().is_full());
+        }
+        let (source, ecs) = (Arc::clone(&self.name), self.ecs.clone());
         for &span in &batch.records {
             let map = batch.map(span);
             let record = Record {
                 tag: &batch.tag,
-                source: &self.name,
+                source: &source,
                 time: span.time,
                 received: batch.received,
                 map,
-                ecs: self.ecs.as_ref(),
+                ecs: ecs.as_ref(),
             };
             let one = Count { records: 1, bytes: map.len() as u64 };
             self.router.decide(&record, &mut self.decision);
@@ -273,16 +316,35 @@ impl Worker {
                 continue;
             }
             self.tally.routed += one;
-            for &sink in &self.decision.sinks {
-                let sink = usize::from(sink);
+            for at in 0..self.decision.sinks.len() {
+                let sink = usize::from(self.decision.sinks[at]);
                 self.tally.sinks[sink] += one;
-                match self.outlets[sink].append(&record, &batch.tickets, now) {
-                    Appended::Until(due) => {
-                        if self.due.is_none_or(|known| due < known) {
-                            self.due = Some(due);
+                match self.diverting[sink] {
+                    Some(to) => {
+                        self.tally.diverted[sink] += one;
+                        let has_it = self.decision.sinks.iter().any(|sink| usize::from(*sink) == to);
+                        if !has_it && !self.instead.contains(&to) {
+                            self.instead.push(to);
                         }
                     }
-                    Appended::Malformed => self.tally.malformed[sink] += one,
+                    None => self.append(sink, &record, &batch.tickets, now),
+                }
+            }
+            while let Some(to) = self.instead.pop() {
+                self.tally.sinks[to] += one;
+                self.tally.taken_over[to] += one;
+                self.append(to, &record, &batch.tickets, now);
+            }
+        }
+    }
+
+    fn append(&mut self, sink: usize, record: &Record<'_>, tickets: &Tickets, now: Moment) {
+        match self.outlets[sink].append(record, tickets, now) {
+            Appended::Until(due) => self.due_by(due),
+            Appended::Malformed => {
+                self.tally.malformed[sink] += Count { records: 1, bytes: record.map.len() as u64 };
+                if let Some(undecodable) = &self.undecodable {
+                    undecodable.leave("malformed", "", &Excerpt::of(record.map));
                 }
             }
         }
@@ -308,6 +370,13 @@ impl Worker {
             book.open += accepted;
             if accepted != NONE {
                 self.reached[sink].store(true, Ordering::Relaxed);
+            }
+            let (diverted, taken_over) =
+                (std::mem::take(&mut tally.diverted[sink]), std::mem::take(&mut tally.taken_over[sink]));
+            book.diverted += taken_over;
+            if diverted != NONE {
+                book.open -= diverted;
+                *book.dropped.entry("diverted").or_default() += diverted;
             }
             if malformed != NONE {
                 book.open -= malformed;

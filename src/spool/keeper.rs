@@ -176,6 +176,26 @@ impl Queue {
         state.pending.is_empty() && state.disk.as_ref().is_some_and(|disk| !disk.busy)
     }
 
+    /// Comes back when all that has a place now is durable; at once in memory, and while the disk takes nothing.
+    pub async fn durable(&self) {
+        let Some(keeper) = &self.keeper else { return };
+        let mut synced = keeper.synced.subscribe();
+        let until = self.state().next_sequence;
+        loop {
+            {
+                let state = self.state();
+                let waits = state.pending.front().is_some_and(|pending| pending.sequence < until);
+                let takes = state.disk.as_ref().is_some_and(|disk| disk.failure.is_none() && !disk.full);
+                if !(waits && takes) {
+                    return;
+                }
+            }
+            if synced.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether there is more on disk than is ready to be taken.
     pub fn is_behind(&self) -> bool {
         self.state().disk.as_ref().is_some_and(|disk| disk.cold > 0)

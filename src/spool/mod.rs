@@ -8,6 +8,7 @@ mod keeper;
 mod lane;
 mod lease;
 mod queue;
+mod reserved;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,3 +17,4 @@ pub use keeper::DiskState;
 pub use lane::LaneState;
 pub use lease::{Lease, Loaded, Receipt};
 pub use queue::{Queue, QueueConfig, WhenFull};
+pub use reserved::Reserved;

@@ -30,6 +30,10 @@ pub enum WhenFull {
     DropOldest,
     /// The new block is dropped, counted as `queue_full`.
     DropNewest,
+    /// Records are given to another sink before they come here, by whoever asks [`Queue::is_full`] first: so what has
+    /// been accepted is let in.
+    #[serde(skip)]
+    Divert,
 }
 
 /// How a queue is bounded.
@@ -216,9 +220,14 @@ impl Queue {
         self.changed.notified().await;
     }
 
+    /// Whether the queue is at or over its bound.
+    pub fn is_full(&self) -> bool {
+        self.state().used >= self.config.bound
+    }
+
     /// Whether the queue is at or over its bound and lets its sources wait.
     pub fn is_blocking(&self) -> bool {
-        self.config.when_full == WhenFull::Block && self.state().used >= self.config.bound
+        self.config.when_full == WhenFull::Block && self.is_full()
     }
 
     /// Comes back when the queue does not block. Cancel safe.

@@ -305,6 +305,10 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         if fault.kind == "cut":
             self._cut()
+        elif fault.kind == "retention":
+            # moto keeps what is older than the group's retention.
+            self.send_response(200)
+            self._finish(json.dumps({"rejectedLogEventsInfo": {"expiredLogEventEndIndex": 1}}).encode())
         elif fault.kind == "cut_after":
             # Done, but the answer gets lost: what a sender must not take for a failure that left nothing behind.
             self._forward(body)

@@ -186,6 +186,7 @@ impl Bench {
             writer: "w".into(),
             phase: watched,
             ack_wait: Duration::from_secs(10),
+            dead_letters: None,
         };
         let retry = RetryConfig { deadline: Span::secs(deadline), ..RetryConfig::default() };
         let object = ObjectConfig { size: Size(size), age: Span::secs(300) };

@@ -55,11 +55,24 @@ impl<S: ObjectStore> Whole<S> {
                 self.lease.delivered();
             }
             Err(given_up) => {
-                let records = self.lease.metas().map(|meta| meta.count.records).sum();
-                self.shared.retry.lost(records, &given_up);
+                self.give_up(&given_up).await;
                 self.lease.dropped(given_up.reason());
             }
         }
+    }
+
+    /// Says that the object is given up, and leaves its records to the dead letters.
+    async fn give_up(&mut self, given_up: &GivenUp) {
+        let records = self.lease.metas().map(|meta| meta.count.records).sum();
+        self.shared.retry.lost(records, given_up);
+        let Some(dead_letters) = &self.shared.dead_letters else { return };
+        for at in 0..self.lease.blocks() {
+            let loaded = self.lease.load(at..at + 1).await;
+            for (meta, data) in self.lease.metas().skip(at).zip(loaded.data()) {
+                dead_letters.bury_block(meta, data, given_up.reason()).await;
+            }
+        }
+        dead_letters.durable().await;
     }
 
     /// Once: what stays of it costs money and nothing else, and a lifecycle rule of the bucket removes it.

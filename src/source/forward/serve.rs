@@ -145,6 +145,7 @@ impl<I: Intake> Source<'_, I> {
         self.shared.stats.open.add(1);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
         let (shared, door, mut stage) = (Arc::clone(&self.shared), Arc::clone(&self.door), self.stage.subscribe());
+        let peer = stream.peer();
         self.tasks.spawn(async move {
             let admitted = tokio::select! {
                 admitted = door.admit(stream, entry) => admitted,
@@ -158,15 +159,15 @@ impl<I: Intake> Source<'_, I> {
             match guest {
                 Guest::Unix(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tcp(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tls(stream) => {
                     let (reader, writer) = tokio::io::split(*stream);
-                    connection::run(HangUpIsEnd(reader), writer, &shared, reading, stage).await
+                    connection::run(HangUpIsEnd(reader), writer, &shared, &peer, reading, stage).await
                 }
             }
         });
