@@ -125,7 +125,9 @@ def check_body(headers, body):
 
 def s3_api(method, path, query):
     if "uploadId" in query:
-        return {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}.get(method, "")
+        return {
+            "PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload", "GET": "ListParts",
+        }.get(method, "")
     if "uploads" in query:
-        return "CreateMultipartUpload"
+        return {"POST": "CreateMultipartUpload", "GET": "ListMultipartUploads"}.get(method, "")
     return {"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}.get(method, "")
