@@ -12,8 +12,15 @@ from types import SimpleNamespace
 import pytest
 
 FORMS = {
-    "short": SimpleNamespace(kills=25, terms=10, exits=10, memory_seconds=15, connections=2_000, fault_seconds=1.5),
-    "long": SimpleNamespace(kills=500, terms=500, exits=500, memory_seconds=600, connections=10_000, fault_seconds=10),
+    "short": SimpleNamespace(
+        kills=25, terms=10, exits=10, attacks=2, fault_seconds=1.5, connections=2_000, memory_seconds=15,
+        # The dev build's program file is as large as the limit.
+        memory="RssAnon",
+    ),
+    "long": SimpleNamespace(
+        kills=500, terms=500, exits=500, attacks=100, fault_seconds=10, connections=10_000, memory_seconds=600,
+        memory="VmRSS",
+    ),
 }
 COLUMNS = ("sent", "acked", "resent", "lost", "duplicated", "corrupted", "misrouted", "excused", "cloudwatch_duplicates")
 
