@@ -61,6 +61,11 @@ def form():
 
 
 @pytest.fixture
+def root():
+    assert os.geteuid() == 0, "mounts, name resolution and errors of fsync of the test's own making want root"
+
+
+@pytest.fixture
 def seed():
     """Told by pytest when the test failed."""
     seed = os.environ.get("LOGWEIR_FAULTS_SEED") or str(random.SystemRandom().randrange(10**6))

@@ -109,7 +109,7 @@ FAULTS = {"disk full": Full, "quota reached": Quota, "read-only": ReadOnly, "EIO
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_disk_fails_and_comes_back(table, form, seed, fault):
+def test_the_disk_fails_and_comes_back(table, form, seed, root, fault):
     with Rig(f"spool: {fault}", seed, {"rate": 2e6}) as rig:
         spool = rig.place / "spool"
         disk = FAULTS[fault](rig, spool)
