@@ -1,6 +1,6 @@
 """AWS in small as a process of its own, fast and breakable: `python -m faults.fake DIRECTORY [--port N] [--seed N]`.
 
-It outlives the router that talks to it. Its first line on stdout is its port. Control is HTTP beside AWS: a POST of JSON
+It outlives the routers that talk to it and ends with its stdin. Its first line on stdout is its port. Control is HTTP beside AWS: a POST of JSON
 to `/_control/faults` replaces the faults, `/_control/report` tells what came. A fault is `{"api", "kind"}`: an API, a
 service (`s3`, `logs`) or `*`, and a kind of `rules.ANSWERS`, or
 
@@ -15,9 +15,9 @@ import argparse
 import asyncio
 import json
 import random
-import resource
 import socket
 import struct
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -150,11 +150,13 @@ class Fake:
 
 
 async def main(directory, port, seed):
-    # A request of 8 MiB arrives whole; the limit is only of its head.
     fake = Fake(directory, seed)
+    # Whoever started it is gone when stdin ends; then it goes too.
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
     server = await asyncio.start_server(fake.serve, "127.0.0.1", port, limit=1 << 20, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    await ended.wait()
 
 
 if __name__ == "__main__":
@@ -163,6 +165,4 @@ if __name__ == "__main__":
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--seed", type=int, default=0)
     given = arguments.parse_args()
-    # A fake that is left behind ends some day.
-    resource.setrlimit(resource.RLIMIT_CPU, (6 * 3600, 6 * 3600))
     asyncio.run(main(given.directory, given.port, given.seed))

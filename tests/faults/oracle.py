@@ -11,7 +11,6 @@ acks stands there once; errors, and only they, stand in CloudWatch Logs too; eac
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from array import array
@@ -173,8 +172,6 @@ def main():
     parser.add_argument("--rate", type=float, default=1e6, help="bytes a second, all connections together")
     parser.add_argument("--modes", nargs="+", default=MODES, choices=sorted(set(MODES)))
     given = parser.parse_args()
-    # One that is left behind ends some day.
-    resource.setrlimit(resource.RLIMIT_CPU, (6 * 3600, 6 * 3600))
     oracle = Oracle(given.run, given.to, given.connections, given.seed, given.sizes, given.rate, given.modes)
     oracle.start()
     for line in sys.stdin:

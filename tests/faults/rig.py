@@ -92,7 +92,7 @@ class Rig:
     def __init__(self, case, seed, oracle=None, **config):
         self.case, self.seed = case, seed
         self.random = random.Random(f"{case}-{seed}")
-        self.place = Path(tempfile.mkdtemp(prefix="lwf"))
+        self.place = Path(tempfile.mkdtemp(prefix="logweir-faults-"))
         self.log = (self.place / "router.log").open("a", encoding="utf-8")
         self.addresses = [f"unix://{self.place}/fluent.sock", f"tcp://127.0.0.1:{free_port()}"]
         self.router, self.lives = None, 0
