@@ -6,6 +6,7 @@ service (`s3`, `logs`) or `*`, and a kind of `rules.ANSWERS`, or
 
 - `cut`: the connection ends in the middle of the request, which is not taken; `cut_after`: it is taken, no answer comes;
 - `slow`: taken, answered after `delay` seconds; `dribble`: taken, the answer's bytes come one by one;
+- `sip`: the request is read in small pieces over `delay` seconds, then taken;
 - `truncated`: taken, the answer ends before its length; `silent`: not taken, no answer until the peer hangs up.
 
 with `chance` (default 1) and `times` (default: until lifted). Requests that AWS would refuse are kept in `refusals`.
@@ -77,7 +78,13 @@ class Fake:
         if kind == "cut":
             await reader.readexactly(length // 2)
             raise Hangup
-        body = await reader.readexactly(length)
+        body = b""
+        if kind == "sip":
+            while len(body) < length:
+                body += await reader.readexactly(min(length // 20 + 1, length - len(body)))
+                await asyncio.sleep(fault["delay"] / 20)
+        else:
+            body = await reader.readexactly(length)
         if kind == "silent":
             await reader.read()
             raise Hangup
@@ -97,7 +104,7 @@ class Fake:
         if kind == "cut_after":
             raise Hangup
         if kind == "slow":
-            await asyncio.sleep(fault.get("delay", 0.5))
+            await asyncio.sleep(fault["delay"])
         await self.answer(writer, method, status, more, content, kind)
         return True
 
@@ -154,7 +161,7 @@ async def main(directory, port, seed):
     # Whoever started it is gone when stdin ends; then it goes too.
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
-    server = await asyncio.start_server(fake.serve, "127.0.0.1", port, limit=1 << 20, backlog=256)
+    server = await asyncio.start_server(fake.serve, "127.0.0.1", port, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()
 

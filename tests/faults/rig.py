@@ -4,6 +4,7 @@
 events, the router's log), and that a run which is judged has ended with exit code 0.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -82,10 +83,12 @@ class Oracle(Process):
 
 
 def free_port():
-    """A port that stays the same over the router's lives; nobody else on loopback is likely to take it meanwhile."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that stays the same over the router's lives: below those that the kernel gives to whoever connects."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Rig:
@@ -97,7 +100,6 @@ class Rig:
         self.addresses = [f"unix://{self.place}/fluent.sock", f"tcp://127.0.0.1:{free_port()}"]
         self.router, self.lives = None, 0
         self.fake = Fake(self.place / "aws", seed)
-        self.oracle = None
         self.config = self.make_config(**config)
         self.oracle = Oracle(f"r{self.random.randrange(10**6)}", self.addresses, seed=seed, **(oracle or {}))
 
@@ -129,8 +131,7 @@ class Rig:
     def __exit__(self, kind, *_):
         if self.router and self.router.process.poll() is None:
             self.kill()
-        if self.oracle:
-            self.oracle.end()
+        self.oracle.end()
         self.fake.end()
         self.log.close()
         if kind is None and not os.environ.get("LOGWEIR_FAULTS_KEEP"):

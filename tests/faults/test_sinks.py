@@ -13,6 +13,7 @@ CASES = {
     "both throttle": [("*", "throttle", {"chance": 0.8})],
     "both answer 500": [("s3", "internal"), ("logs", "unavailable")],
     "both slow": [("*", "slow", SLOW)],
+    "requests read slowly": [("*", "sip", {"delay": 0.8, "chance": 0.7})],
     "answers come byte by byte": [("*", "dribble", {"chance": 0.5})],
     "requests cut in the middle": [("*", "cut", {"chance": 0.7})],
     "S3's answers lost after it took the request": [("s3", "cut_after", {"chance": 0.7})],
@@ -21,7 +22,7 @@ CASES = {
     "credentials expired": [("*", "expired")],
     "permissions missing": [("*", "denied")],
     "everything at once": [
-        ("*", kind, {"chance": 0.1, "delay": 0.2}) for kind in ("cut", "throttle", "slow", "silent", "dribble")
+        ("*", kind, {"chance": 0.1, "delay": 0.2}) for kind in ("cut", "throttle", "slow", "sip", "silent", "dribble")
     ] + [("s3", "cut_after", {"chance": 0.2})],
 }
 
