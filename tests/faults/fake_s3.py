@@ -29,7 +29,7 @@ class S3:
         self.objects = {}  # (bucket, key) -> {"etag", "size", "digest", "headers"}
         self.uploads = {}  # id -> {"name", "headers", "parts": {number: (etag, bytes)}}
         self.serial = 0
-        self.counts = Counter()
+        self.counts = Counter(writes=0, repeats=0, precondition_failed=0, multipart_objects=0)
         self.overwritten = []
 
     def report(self):

@@ -123,11 +123,12 @@ def test_the_disk_fails_and_comes_back(table, form, seed, root, fault):
             disk.fail()
             time.sleep(form.fault_seconds + 2)
             assert rig.router.get("/live")[0] == 200, rig.router.stderr
-            trouble = spool_metrics(rig)
+            assert trouble(rig), "nothing in /metrics tells of it"
             disk.repair()
             rig.fake.heal()
             rig.rest()
             rig.delivered()
+            eventually(lambda: not trouble(rig), "the spool to be well")
             # Durable again: what is acked from here on outlives a kill.
             rig.oracle.ask("resume")
             rig.sleep(1, 1)
@@ -144,13 +145,12 @@ def test_the_disk_fails_and_comes_back(table, form, seed, root, fault):
             rig.delivered()
             rig.stop()
             rig.judge(table, 1)
-            assert trouble, "nothing in /metrics tells of it"
         finally:
             disk.end()
             shutil.rmtree(spool, ignore_errors=True)
 
 
-def spool_metrics(rig):
-    """What `/metrics` tells of the spool that is not nought."""
+def trouble(rig):
+    """What `/metrics` tells of a spool that does not take what comes."""
     lines = rig.router.get("/metrics")[1].splitlines()
-    return [x for x in lines if "spool" in x and not x.startswith("#") and float(x.split()[-1]) > 0]
+    return [x for x in lines if x.startswith(("logweir_spool_failing{", "logweir_spool_full{")) and float(x.split()[-1])]

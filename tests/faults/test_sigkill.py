@@ -18,21 +18,25 @@ BAD_DAY = (
     ("CompleteMultipartUpload", "cut_after", {"chance": 0.1}), ("*", "cut_after", {"chance": 0.05}),
     ("*", "cut", {"chance": 0.05}), ("*", "throttle", {"chance": 0.05}),
 )
-SMALL = {"object": {"size": "256KiB", "age": "1s"}}
+SMALL = {
+    "archive": {"object": {"size": "256KiB", "age": "1s"}},
+    "oracle": {"rate": 1e6},
+}
 # Above 8 MiB: uploads in parts.
-LARGE = {"object": {"size": "20MiB", "age": "4s"}, "compression": "none"}
+LARGE = {
+    "archive": {"object": {"size": "20MiB", "age": "4s"}, "compression": "none"},
+    "oracle": {"rate": 16e6, "sizes": [2000, 8000], "connections": 2},
+}
 
 
-@pytest.mark.parametrize("share, archive, rate", [(0.8, SMALL, 1e6), (0.2, LARGE, 8e6)], ids=["small", "parts"])
-def test_killed_at_any_moment(table, form, seed, share, archive, rate):
+@pytest.mark.parametrize("case, share, size", [("SIGKILL", 0.8, SMALL), ("SIGKILL, objects in parts", 0.2, LARGE)])
+def test_killed_at_any_moment(table, form, seed, case, share, size):
     kills = round(form.kills * share)
-    case = "SIGKILL, objects in parts" if archive is LARGE else "SIGKILL"
-    oracle = {"rate": rate, "sizes": [20, 600] if archive is SMALL else [1000, 4000]}
-    with Rig(case, seed, oracle, archive=archive) as rig:
+    with Rig(case, seed, **size) as rig:
         rig.config["spool"] = {"path": str(rig.place / "spool"), "size": "1GiB"}
         rig.fake.break_with(*BAD_DAY)
         for n in range(kills):
-            live(rig, n, archive)
+            live(rig, n)
             begun = time.monotonic()
             dead = rig.kill()
             rig.oracle.ask("excuse", since=begun - WINDOW, until=dead)
@@ -48,14 +52,15 @@ def test_killed_at_any_moment(table, form, seed, share, archive, rate):
         assert rig.fake.report()["requests"] == before
         _, report = rig.judge(table, kills)
         assert report["injected"], report
-        if archive is LARGE:
-            assert report["s3"].get("multipart_objects", 0) > 0, report
-        table.figure(f"{case}: {report['s3']['objects']:,} objects, {report['s3'].get('multipart_objects', 0):,} of them in "
-                     f"parts, {report['s3'].get('repeats', 0) + report['s3'].get('precondition_failed', 0):,} asked for again "
-                     f"with the same bytes, {report['s3']['open_uploads']} uploads left open")
+        s3 = report["s3"]
+        if size is LARGE:
+            assert s3["multipart_objects"] > 0, report
+        table.figure(f"{case}: {s3['objects']:,} objects, {s3['multipart_objects']:,} of them in parts; written again with the "
+                     f"same bytes {s3['repeats']:,}, refused as there already {s3['precondition_failed']:,}; "
+                     f"{s3['open_uploads']:,} uploads left open")
 
 
-def live(rig, n, archive):
+def live(rig, n):
     """One life up to the moment of its kill."""
     moment = rig.random.choice(("start", "flow", "flow", "flow", "drain"))
     if n % 6 == 5:

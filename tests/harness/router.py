@@ -19,7 +19,7 @@ PATIENCE = 60
 
 SOURCE_LINE = re.compile(r"ledger: source (\S+): received (\d+) = routed (\d+) \+ dropped (\d+)(?: \((.*)\))?$")
 SINK_LINE = re.compile(
-    r"ledger: sink (\S+): accepted (\d+) = delivered (\d+) \+ waiting (\d+) \+ dropped (\d+)(?: \((.*)\))?$"
+    r"ledger: sink (\S+): accepted (\d+)(?: \(of them \d+ from the last process\))? = delivered (\d+) \+ waiting (\d+) \+ dropped (\d+)(?: \((.*)\))?$"
 )
 
 
