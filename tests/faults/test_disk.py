@@ -27,9 +27,9 @@ def tmpfs(path, size):
 
 
 class Full:
-    """A file system of 16 MiB whose rest somebody else has taken, until he lets it go."""
+    """A file system that has room for the spool, until somebody else takes the rest of it."""
 
-    size = "1GiB"
+    size = "64MiB"
     # Whether records are still taken, into memory, while the disk takes none.
     goes_on = True
 
@@ -37,10 +37,10 @@ class Full:
         self.spool, self.stack = spool, contextlib.ExitStack()
 
     def prepare(self):
-        self.stack.enter_context(tmpfs(self.spool, "16m"))
+        self.stack.enter_context(tmpfs(self.spool, "80m"))
 
     def fail(self):
-        with open(self.spool / "somebody-else", "wb") as file, contextlib.suppress(OSError):
+        with open(self.spool / "somebody-else", "wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(1 << 16))
 
@@ -69,8 +69,6 @@ class Quota(Full):
 
 class ReadOnly(Full):
     """A read-only mount over the directory: what is open stays so, no segment can be begun."""
-
-    size = "64MiB"
 
     def prepare(self):
         self.spool.mkdir()
