@@ -9,6 +9,7 @@ acks stands there once; errors, and only they, stand in CloudWatch Logs too; eac
 """
 
 import argparse
+import bisect
 import json
 import os
 import sys
@@ -67,11 +68,12 @@ class Oracle:
         return Verdict(self, Path(directory)).report
 
     def excused(self, begun):
-        """How old it was when the router died, or None."""
-        for since, until in self.excuses:
-            if since <= begun <= until:
-                return until - begun
-        return None
+        """How old it was when the router died, or None. Excuses come in the order of their time: the first that ends
+        after it is the one that reaches back furthest."""
+        at = bisect.bisect_left(self.excuses, begun, key=lambda excuse: excuse[1])
+        if at == len(self.excuses) or begun < self.excuses[at][0]:
+            return None
+        return self.excuses[at][1] - begun
 
 
 class Verdict:
