@@ -34,7 +34,8 @@ class Table:
         lost = verdict["lost"] + verdict["cloudwatch_lost"]
         self.rows.append([case, runs, *((verdict | {"lost": lost})[column] for column in COLUMNS)])
         if verdict["excused"]:
-            self.figure(f"{case}: the oldest record without ack that a kill took was {verdict['oldest_excused_seconds']} s old")
+            oldest = verdict["oldest_excused_seconds"]
+            self.figure(f"{case}: the oldest record without ack that went with a router was {oldest} s old")
 
     def figure(self, sentence):
         """What is no column."""

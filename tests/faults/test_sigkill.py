@@ -22,10 +22,10 @@ SMALL = {
     "archive": {"object": {"size": "256KiB", "age": "1s"}},
     "oracle": {"rate": 1e6},
 }
-# Above 8 MiB: uploads in parts.
+# Above 8 MiB: uploads in parts. So much that without acks it would lie in the kernel for longer than WINDOW.
 LARGE = {
     "archive": {"object": {"size": "20MiB", "age": "4s"}, "compression": "none"},
-    "oracle": {"rate": 16e6, "sizes": [2000, 8000], "connections": 2},
+    "oracle": {"rate": 16e6, "sizes": [2000, 8000], "modes": ["packed", "forward"], "connections": 2},
 }
 
 
