@@ -263,9 +263,9 @@ fn a_disk_spool_needs_a_directory_and_a_size_worth_its_name() {
     1 error
     "#);
     insta::assert_snapshot!(spool("{path: /var/lib/logweir, size: 1MiB}"), @r#"
-    error: c.yaml:10:36: spool.size: 1MiB is too little; 2 sinks need at least 16MiB each, so 32MiB
+    error: c.yaml:10:39: spool.size: 1MiB is too little; 2 sinks need at least 16MiB each, so 32MiB
        10 | spool: {path: /var/lib/logweir, size: 1MiB}
-          |                                    ^
+          |                                       ^
     1 error
     "#);
 }
