@@ -12,6 +12,7 @@ mod record_json;
 mod run;
 mod schema;
 mod simulate;
+mod spool;
 mod test;
 mod version;
 
@@ -46,6 +47,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Spool(spool::SpoolArgs),
     Version(version::VersionArgs),
 }
 
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
+        Command::Spool(args) => spool::run(args),
         Command::Version(args) => version::run(args),
     };
     result.unwrap_or_else(|error| fail(&error))
@@ -121,10 +124,16 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
+        examples(&mut command, "logweir");
+    }
+
+    fn examples(command: &mut clap::Command, path: &str) {
         for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
             let help = sub.render_help().to_string();
             let last = help.trim_end().lines().last().unwrap_or_default();
-            assert!(help.contains("Example:") && last.contains(&format!("logweir {}", sub.get_name())), "{help}");
+            assert!(help.contains("Example:") && last.contains(&path), "{help}");
+            examples(sub, &path);
         }
     }
 
