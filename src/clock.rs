@@ -1,13 +1,17 @@
 //! The clock: monotonic moments and the time of day, in one place so that tests can pause it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::encode::Moment;
 use crate::record::UnixNanos;
 
-/// Counts from the moment that the process made it.
+/// The start of a process as its clock counts it: what was routed before, by a process that is gone, has its moment
+/// too.
+const START: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Counts from the moment that the process made it, beginning with [`START`].
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
@@ -19,14 +23,19 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
-    /// Time since the start.
+    /// The moment that it is.
     pub fn now(&self) -> Moment {
+        START + self.start.elapsed()
+    }
+
+    /// Time since the process started.
+    pub fn uptime(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// The instant to sleep until.
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.start + moment
+        self.start + moment.saturating_sub(START)
     }
 
     /// The time of day.

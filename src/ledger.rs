@@ -1,9 +1,9 @@
 //! The ledger: counts every record from its source to its end, so that nothing is lost in silence.
 //!
 //! Source: `received = routed + dropped{reason}`. Sink: `accepted = delivered + waiting + dropped{reason}`. The sum of
-//! `accepted` is the copies that the routes made. `waiting` is what lies open, queued and in flight, moved by whoever
-//! holds the records, never derived from the others. Entries are made once a batch or a block under one lock; a scrape
-//! reads under it, so the books add up at every scrape.
+//! `accepted` less `recovered` is the copies that the routes made. `waiting` is what lies open, queued and in flight,
+//! moved by whoever holds the records, never derived from the others. Entries are made once a batch or a block under
+//! one lock; a scrape reads under it, so the books add up at every scrape.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -40,8 +40,10 @@ pub struct RouteBook {
 pub struct SinkBook {
     /// Name in the config.
     pub name: String,
-    /// Copies that the routes gave it.
+    /// Copies that the routes gave it, and what was found on disk at the start.
     pub accepted: Count,
+    /// Of those, what was found on disk at the start.
+    pub recovered: Count,
     /// Copies that its target confirmed.
     pub delivered: Count,
     /// In blocks that still grow.

@@ -76,7 +76,7 @@ impl AdminState {
             "version": env!("CARGO_PKG_VERSION"),
             "config_fingerprint": self.fingerprint,
             "ecs": ecs,
-            "uptime_seconds": self.clock.now().as_secs_f64(),
+            "uptime_seconds": self.clock.uptime().as_secs_f64(),
             "ready": self.is_ready(),
             "process": {
                 "resident_bytes": usage.resident,
@@ -112,10 +112,18 @@ impl AdminState {
                 let (used, bound) = queue.fill_level();
                 let account = json!({
                     "accepted": count(book.accepted),
+                    "recovered": count(book.recovered),
                     "delivered": count(book.delivered),
                     "waiting": count(book.waiting()),
                     "dropped": reasons(&book.dropped),
                     "queue": {"bytes": used, "limit_bytes": bound},
+                    "disk": queue.disk().map(|disk| json!({
+                        "bytes": disk.used,
+                        "limit_bytes": disk.quota,
+                        "segments": disk.segments,
+                        "full": disk.full,
+                        "failure": disk.failure,
+                    })),
                     "oldest_undelivered_seconds": self.age(queue).map(|age| age.as_secs_f64()),
                 });
                 (&book.name, account)

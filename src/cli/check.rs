@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::ConfigArg;
 use crate::config::Plan;
-use crate::config::plan::{MemoryOrigin, Metadata, SinkKind, SinkPlan, SourceKind, SourcePlan};
+use crate::config::plan::{MemoryOrigin, Metadata, SinkKind, SinkPlan, SourceKind, SourcePlan, SpoolPlan};
 use crate::config::value::{Size, Span};
 use crate::encode::{Format, LogJson, Message};
 use crate::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass};
@@ -68,7 +68,8 @@ fn write_source(source: &SourcePlan, out: &mut dyn Write) -> io::Result<()> {
     for address in &source.listen {
         row(out, "listen", address)?;
     }
-    match config.ack {
+    match config.ack.unwrap_or_default() {
+        AckMode::Durable => row(out, "ack", "when synced to the spool; a crash does not lose it")?,
         AckMode::Received => row(out, "ack", "when routed and in the queues; a crash loses what is in memory")?,
         AckMode::Delivered => {
             row(out, "ack", format!("when every sink has accepted; objects close {} after", config.ack_wait))?;
@@ -216,7 +217,12 @@ fn write_process(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     row(out, "memory", format!("{}, {origin}", Size(memory.total)))?;
     let rest = memory.total - memory.queues;
     row(out, "", format!("{} for queues, {} for buffers and what is in flight", Size(memory.queues), Size(rest)))?;
-    row(out, "spool", "memory: a crash loses what waits")?;
+    match &plan.spool {
+        SpoolPlan::Memory => row(out, "spool", "memory: a crash loses what waits")?,
+        SpoolPlan::Disk { path, quota } => {
+            row(out, "spool", format!("{}, {} for each sink", path.display(), Size(*quota)))?;
+        }
+    }
     match &plan.admin {
         Some(admin) => {
             let after = Span(admin.delivering_after);

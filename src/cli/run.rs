@@ -62,7 +62,7 @@ async fn serve(plan: Plan) -> Result<Drained> {
         drained = &mut running => Ok(drained),
         () = either(&mut term, &mut int) => {
             tracing::error!("a second signal: ending at once, what waits is lost");
-            report::print(&ledger.snapshot());
+            report::print(&ledger.snapshot(), &[]);
             std::process::exit(1);
         }
         never = &mut ignored => match never {},

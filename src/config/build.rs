@@ -78,8 +78,9 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
     let mut check = Check { text, root, vars: host.vars, broken, problems: Vec::new(), warnings: Vec::new() };
 
     let memory = memory(&mut check, file.memory, host.memory_limit);
-    let sources = check::sources(&mut check, &file.sources);
-    let sinks = check::sinks(&mut check, &file.sinks, &memory);
+    let spool = check::spool(&mut check, file.spool.as_ref(), file.sinks.len());
+    let sources = check::sources(&mut check, &file.sources, &spool);
+    let sinks = check::sinks(&mut check, &file.sinks, &memory, &spool);
     let routes = check::routes(&mut check, &file.routes, &file.level);
     let admin = check::admin(&mut check, file.admin.as_ref(), &sources);
     let tests = check::tests(&mut check, &file.tests);
@@ -97,6 +98,7 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
         routes,
         sinks,
         levels: file.level,
+        spool,
         memory,
         admin,
         drain,

@@ -1,6 +1,8 @@
 //! The config as written: one plain struct a section, without cross-references resolved. What the doc comments here say
 //! is what editors show (`logweir schema`).
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,6 +32,8 @@ pub struct File {
     pub routes: Vec<(usize, RouteSection)>,
     /// In their order, with their names.
     pub sinks: Vec<(String, SinkKind)>,
+    /// Where records wait; none is memory.
+    pub spool: Option<SpoolSection>,
     /// Memory of the whole process.
     pub memory: Option<Size>,
     /// The admin server; none when it is off.
@@ -44,6 +48,16 @@ pub struct File {
     pub log: LogSection,
     /// In their order, with their index in the file.
     pub tests: Vec<(usize, TestSection)>,
+}
+
+/// A spool on disk.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolSection {
+    /// Directory on a disk that outlives the process; made when missing, used by one process at a time.
+    pub path: PathBuf,
+    /// Bytes that it may take, divided evenly among the sinks.
+    pub size: Size,
 }
 
 /// A source by its type.

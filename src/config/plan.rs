@@ -2,6 +2,7 @@
 //! not check again.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::file::{LogFormat, LogLevel, LogSection, Metadata, SinkKind, SourceKind};
@@ -22,6 +23,8 @@ pub struct Plan {
     pub sinks: Vec<SinkPlan>,
     /// Where levels are looked for.
     pub levels: LevelRules,
+    /// Where records wait.
+    pub spool: SpoolPlan,
     /// Memory of the process and its parts.
     pub memory: MemoryPlan,
     /// The admin server; none when it is off.
@@ -73,6 +76,20 @@ impl SinkKind {
             Self::Stdout(config) => config.when_full.unwrap_or(WhenFull::DropOldest),
         }
     }
+}
+
+/// Where records wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolPlan {
+    /// In memory.
+    Memory,
+    /// On disk.
+    Disk {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes of each sink.
+        quota: u64,
+    },
 }
 
 /// Memory of the process.

@@ -2,7 +2,7 @@
 //! others.
 
 use super::de::{section, unknown};
-use super::file::{AdminSection, File, SinkKind, SourceKind};
+use super::file::{AdminSection, File, SinkKind, SourceKind, SpoolSection};
 use super::problem::Problem;
 use super::scalar::Typed;
 use super::yaml::{Content, Entry, Node, join_key};
@@ -12,7 +12,7 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
     ("sources", "Where records come from: a map of names; `type` may be left out where the name is a type."),
     ("routes", "Which sinks take a record, top to bottom: the first match takes it, unless it says `continue: true`."),
     ("sinks", "Where records go: a map of names; `type` may be left out where the name is a type."),
-    ("spool", "Where records wait: `memory`."),
+    ("spool", "Where records wait: `memory` (default), or a directory on disk, which a crash does not empty."),
     ("memory", "The whole process, for example 48MiB; default 60 % of the cgroup's limit, 256MiB without one."),
     ("admin", "Health, status and metrics over HTTP; `none` switches it off."),
     ("drain", "What happens between SIGTERM and the end."),
@@ -37,7 +37,8 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> File {
             "sinks" => file.sinks = map(entry, problems, sink),
             "routes" => file.routes = list(entry, problems),
             "tests" => file.tests = list(entry, problems),
-            "spool" => spool(entry, problems),
+            "spool" if node.text() == Some("memory") => {}
+            "spool" => file.spool = spool(entry, problems),
             "admin" if is_off(node) => file.admin = None,
             "admin" => file.admin = section(node, at, key, &[], problems),
             "memory" => file.memory = section(node, at, key, &[], problems),
@@ -142,12 +143,11 @@ fn type_of(entry: &Entry, path: &str, types: &[&'static str], problems: &mut Vec
     None
 }
 
-/// The spool of this version is memory; the disk has its place in the contract, so it is told apart from nonsense.
-fn spool(entry: &Entry, problems: &mut Vec<Problem>) {
-    let message = match &entry.value.content {
-        Content::Scalar(scalar) if scalar.text == "memory" => return,
-        Content::Map(_) => "a spool on disk is not there yet in this version; write `spool: memory`",
-        _ => "accepted: `spool: memory`",
-    };
-    problems.push(Problem { at: Some(entry.value.at), path: entry.key.clone(), message: message.into() });
+fn spool(entry: &Entry, problems: &mut Vec<Problem>) -> Option<SpoolSection> {
+    if matches!(entry.value.content, Content::Map(_)) {
+        return section(&entry.value, entry.at, &entry.key, &[], problems);
+    }
+    let message = "accepted: `memory`, or a directory: `spool: {path: /var/lib/logweir, size: 2GiB}`".into();
+    problems.push(Problem { at: Some(entry.value.at), path: entry.key.clone(), message });
+    None
 }

@@ -4,7 +4,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::file::{AdminSection, DrainSection, LogSection, Metadata, RouteSection, SinkKind, SourceKind, TestSection};
+use super::file::{
+    AdminSection, DrainSection, LogSection, Metadata, RouteSection, SinkKind, SourceKind, SpoolSection, TestSection,
+};
 use super::read::SECTIONS;
 use super::value::Size;
 use crate::record::level::LevelRules;
@@ -54,7 +56,7 @@ fn section(name: &str, generator: &mut SchemaGenerator) -> Value {
         }
         "routes" => json!({"type": "array", "minItems": 1, "items": reference::<RouteSection>(generator)}),
         "tests" => json!({"type": "array", "items": reference::<TestSection>(generator)}),
-        "spool" => json!({"enum": ["memory"], "default": "memory"}),
+        "spool" => json!({"anyOf": [{"enum": ["memory"]}, reference::<SpoolSection>(generator)]}),
         "memory" => all_of(reference::<Size>(generator)),
         "admin" => json!({"anyOf": [reference::<AdminSection>(generator), {"enum": ["none", false]}]}),
         "drain" => all_of(reference::<DrainSection>(generator)),

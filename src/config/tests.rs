@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::plan::{MemoryOrigin, Metadata};
+use super::plan::{MemoryOrigin, Metadata, SourceKind};
 use super::*;
+use crate::source::forward::AckMode;
 use crate::spool::WhenFull;
 
 const GOOD: &str = "\
@@ -247,11 +248,32 @@ fn what_aws_would_refuse_is_refused_now() {
 }
 
 #[test]
-fn a_disk_spool_is_told_apart_from_nonsense() {
-    insta::assert_snapshot!(errors(&format!("{GOOD}spool: {{path: /var/lib/logweir, size: 2GiB}}\n")), @r#"
-    error: c.yaml:10:8: spool: a spool on disk is not there yet in this version; write `spool: memory`
-       10 | spool: {path: /var/lib/logweir, size: 2GiB}
+fn a_disk_spool_needs_a_directory_and_a_size_worth_its_name() {
+    let spool = |text: &str| errors(&format!("{GOOD}spool: {text}\n"));
+    insta::assert_snapshot!(spool("disk"), @r#"
+    error: c.yaml:10:8: spool: accepted: `memory`, or a directory: `spool: {path: /var/lib/logweir, size: 2GiB}`
+       10 | spool: disk
           |        ^
+    1 error
+    "#);
+    insta::assert_snapshot!(spool("{path: /var/lib/logweir}"), @r#""#);
+    insta::assert_snapshot!(spool("{path: /var/lib/logweir, size: 1MiB}"), @r#""#);
+}
+
+#[test]
+fn chunks_are_acked_as_durable_only_with_a_disk_and_then_by_default() {
+    let with = |ack: &str, spool: &str| GOOD.replace("listen:", &format!("{ack} listen:")) + spool;
+    let disk = "spool: {path: /var/lib/logweir, size: 2GiB}\n";
+    let ack = |text: &str| match &good(text).sources[0].kind {
+        SourceKind::Forward(config) => config.ack,
+    };
+    assert_eq!(ack(&with("", "")), Some(AckMode::Received));
+    assert_eq!(ack(&with("", disk)), Some(AckMode::Durable));
+    assert_eq!(ack(&with("ack: received,", disk)), Some(AckMode::Received));
+    insta::assert_snapshot!(errors(&with("ack: durable,", "")), @r#"
+    error: c.yaml:2:18: sources.forward.ack: `durable` needs a disk: write `spool: {path: /var/lib/logweir, size: 2GiB}`; without one, accepted: received, delivered
+        2 |   forward: {ack: durable, listen: [tcp://127.0.0.1:24224]}
+          |                  ^
     1 error
     "#);
 }
@@ -641,7 +663,7 @@ fn sections_with_an_off_position_take_false() {
     let off = |text: &str| {
         let plan = good(text);
         let plan::SinkKind::CloudWatchLogs(alerts) = &plan.sinks[0].kind else { panic!("the first sink") };
-        let plan::SourceKind::Forward(forward) = &plan.sources[0].kind;
+        let SourceKind::Forward(forward) = &plan.sources[0].kind;
         (!alerts.create.enabled, !forward.join.enabled)
     };
     let create = |value: &str| GOOD.replace("{retention_days: 30}", value);

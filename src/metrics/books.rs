@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::clock::Clock;
 use crate::encode::Count;
 use crate::ledger::{Books, Ledger, SinkBook, SourceBook};
-use crate::spool::Queue;
+use crate::spool::{DiskState, Queue};
 
 /// Reads the books at each scrape.
 #[derive(Debug)]
@@ -46,8 +46,34 @@ impl Collector for BooksCollector {
         gauges(&mut encoder, "sink_queue_bytes", "Bytes of blocks that wait or are in flight", &used)?;
         gauges(&mut encoder, "sink_queue_limit_bytes", "Bound of the queue", &bounds)?;
         let help = "Age of the oldest record in the queue or in flight";
-        gauges(&mut encoder, "sink_oldest_undelivered_seconds", help, &ages)
+        gauges(&mut encoder, "sink_oldest_undelivered_seconds", help, &ages)?;
+        disks(&mut encoder, &self.queues, &books)
     }
+}
+
+/// How the disks of the queues are doing; nothing without any.
+fn disks(encoder: &mut DescriptorEncoder<'_>, queues: &[Arc<Queue>], books: &Books) -> fmt::Result {
+    let disks: Vec<(&str, DiskState)> = queues
+        .iter()
+        .zip(&books.sinks)
+        .filter_map(|(queue, book)| queue.disk().map(|disk| (book.name.as_str(), disk)))
+        .collect();
+    if disks.is_empty() {
+        return Ok(());
+    }
+    let samples = |pick: fn(&DiskState) -> u64| -> Vec<Sample<'_>> {
+        disks.iter().map(|(sink, disk)| (vec![("sink", *sink)], pick(disk) as f64)).collect()
+    };
+    gauges(encoder, "spool_bytes", "Bytes of the segments on disk", &samples(|disk| disk.used))?;
+    gauges(encoder, "spool_limit_bytes", "Bound of those", &samples(|disk| disk.quota))?;
+    gauges(encoder, "spool_segments", "Segments on disk", &samples(|disk| disk.segments as u64))?;
+    gauges(encoder, "spool_full", "1 while the bound leaves no room", &samples(|disk| disk.full.into()))?;
+    let failing = samples(|disk| disk.failure.is_some().into());
+    gauges(encoder, "spool_failing", "1 while the disk does not take what is written", &failing)?;
+    counters(encoder, "spool_syncs", "Times that blocks were made durable together", &samples(|disk| disk.syncs))?;
+    let help = "Bytes found torn at the end of segments at the start: written, never confirmed";
+    gauges(encoder, "spool_torn_bytes", help, &samples(|disk| disk.torn))?;
+    gauges(encoder, "spool_damaged_bytes", "Bytes found unreadable at the start", &samples(|disk| disk.damaged))
 }
 
 type Row<'a> = (Vec<(&'static str, &'a str)>, Count);
@@ -73,6 +99,7 @@ fn accounts(books: &Books) -> Vec<(&'static str, &'static str, Vec<Row<'_>>)> {
         ("source_dropped", "that no sink took, by reason", source_drops.collect()),
         ("route_matched", "that the route matched", routes.collect()),
         ("sink_accepted", "that routes gave to the sink", sinks(|book| book.accepted)),
+        ("sink_recovered", "of those accepted, found on disk at the start", sinks(|book| book.recovered)),
         ("sink_delivered", "that the target confirmed", sinks(|book| book.delivered)),
         ("sink_dropped", "that the sink gave up, by reason", sink_drops.collect()),
         ("sink_waiting", "open, queued or in flight", waiting(books)),

@@ -61,7 +61,7 @@ impl Collector for ProcessCollector {
         gauges(e, "process_resident_memory_bytes", "Resident memory", &one(usage.resident as f64))?;
         counters(e, "process_cpu_seconds", "User and system CPU time", &one(usage.cpu.as_secs_f64()))?;
         gauges(e, "process_open_fds", "Open file descriptors", &one(usage.open_files as f64))?;
-        gauges(e, "uptime_seconds", "Time since the start", &one(self.clock.now().as_secs_f64()))?;
+        gauges(e, "uptime_seconds", "Time since the start", &one(self.clock.uptime().as_secs_f64()))?;
         let version = vec![(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)];
         gauges(e, "build_info", "The running version", &version)
     }

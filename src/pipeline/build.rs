@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
 use crate::admin::AdminState;
 use crate::clock::Clock;
-use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind};
+use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
 use crate::encode::entries::EntryEncoder;
 use crate::encode::ndjson::NdjsonEncoder;
 use crate::encode::{Compression, Encoder, Partitioner, Template};
@@ -28,12 +29,17 @@ use crate::sink::{Phase, SinkContext};
 use crate::source::forward::{Budget, ForwardConfig, ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
+use crate::spool::disk::{Anchor, Home, HomeError, Limits, Recovered};
 
 /// Open blocks of a sink in a worker: a partition more closes the least recently used one.
 const OPEN_PARTITIONS: usize = 64;
 
 /// The part of the memory that frames in flight may hold.
 const READ_SHARE: u64 = 8;
+
+/// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
+/// for an ack of. Small frames are joined again when their object is sent.
+const DURABLE_DELAY: Duration = Duration::from_secs(1);
 
 /// stdout is read by people: lines appear so soon after they came.
 const STDOUT_DELAY: Duration = Duration::from_millis(200);
@@ -48,6 +54,19 @@ pub enum BuildError {
         name: String,
         /// What the system said.
         error: anyhow::Error,
+    },
+    /// The spool's directory cannot be used.
+    #[error(transparent)]
+    Spool(#[from] HomeError),
+    /// The spool's files cannot be read.
+    #[error("spool: cannot read what waits for sink {name} in {path}: {error}")]
+    Queue {
+        /// The sink.
+        name: String,
+        /// The spool's directory.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
     },
     /// A sink that this build lacks.
     #[error(
@@ -78,6 +97,8 @@ pub struct Pipeline {
     pub(super) phase: watch::Sender<Phase>,
     pub(super) admin: Option<TcpListener>,
     pub(super) state: Arc<AdminState>,
+    /// The spool's directory, for as long as it is used.
+    pub(super) home: Option<Home>,
 }
 
 /// A source with its sockets and its way into the pipeline.
@@ -121,13 +142,22 @@ impl Pipeline {
             plan.sinks.iter().map(|sink| sink.name.as_str()),
         ));
         let metrics = Metrics::new();
-        let queues: Vec<_> =
-            plan.sinks.iter().enumerate().map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(&ledger))).collect();
+        let synced = watch::Sender::new(());
+        let (home, queues) = open_queues(&plan, &ledger, clock, &synced).await?;
         metrics.register(BooksCollector { ledger: Arc::clone(&ledger), queues: queues.clone(), clock });
         metrics.register(ProcessCollector { clock });
-        let (mut sources, pool) = (Vec::new(), Pool::default());
+        let mut sources = Vec::new();
+        let common = Common {
+            plan: &plan,
+            queues: &queues,
+            ledger: &ledger,
+            clock,
+            metrics: &metrics,
+            pool: Pool::default(),
+            synced,
+        };
         for (at, listeners) in listeners.into_iter().enumerate() {
-            let intake = worker(&plan, at, &queues, &ledger, clock, &metrics, &pool);
+            let intake = common.worker(at);
             let SourceKind::Forward(config) = &plan.sources[at].kind;
             let budget = Arc::new(Budget::new(read_limit(&plan, config)));
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
@@ -157,7 +187,7 @@ impl Pipeline {
             ecs: OnceLock::new(),
             ready: AtomicBool::new(false),
         });
-        Ok(Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state })
+        Ok(Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state, home })
     }
 
     /// The address that the admin endpoints answer at.
@@ -183,38 +213,97 @@ fn writer_id() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
+/// The queues of all sinks, with what waits in them on disk.
+async fn open_queues(
+    plan: &Plan,
+    ledger: &Arc<Ledger>,
+    clock: Clock,
+    synced: &watch::Sender<()>,
+) -> Result<(Option<Home>, Vec<Arc<Queue>>), BuildError> {
+    let sinks = plan.sinks.iter().enumerate();
+    let SpoolPlan::Disk { path, quota } = &plan.spool else {
+        return Ok((None, sinks.map(|(at, sink)| Queue::new(at, sink.queue, Arc::clone(ledger))).collect()));
+    };
+    let home = Home::open(path)?;
+    let mut queues = Vec::new();
+    for (at, sink) in sinks {
+        let directory = home.folder(&sink.name, sink.kind.type_name())?;
+        let (config, ledger, limits, synced) = (sink.queue, Arc::clone(ledger), Limits::of(*quota), synced.clone());
+        let anchor = Anchor { moment: clock.now(), unix: clock.unix() };
+        let open = move || Queue::open(at, config, ledger, directory, limits, anchor, synced);
+        let opened = tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other).flatten();
+        let queue = opened.map_err(|error| BuildError::Queue { name: sink.name.clone(), path: path.clone(), error })?;
+        queue.recovered().into_iter().for_each(|found| tell_recovered(&sink.name, found));
+        queues.push(queue);
+    }
+    let names: Vec<_> = plan.sinks.iter().map(|sink| (sink.name.as_str(), sink.kind.type_name())).collect();
+    for folder in home.left_behind(&names) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "records wait here for a sink that is not in the config; they stay. Bring the sink back to have them \
+             sent, or look at them with `logweir spool`"
+        );
+    }
+    Ok((Some(home), queues))
+}
+
+/// Says what a start has found in a queue on disk.
+fn tell_recovered(sink: &str, found: &Recovered) {
+    if found.blocks > 0 {
+        tracing::info!(sink, records = found.waiting.records, "goes on with what the last process left in the spool");
+    }
+    if found.torn > 0 {
+        tracing::info!(sink, bytes = found.torn, "cut off the torn end of the spool; it was never confirmed to anyone");
+    }
+    if found.damaged > 0 {
+        tracing::error!(sink, bytes = found.damaged, "a part of the spool is damaged; its file will be set aside");
+    }
+    if found.missing.0 > 0 {
+        let (segments, records) = (found.missing.0, found.missing.1.records);
+        tracing::error!(sink, segments, records, "files of the spool are missing, with records that were to be sent");
+    }
+}
+
 /// Whether a sink needs what was left out of this build.
 fn lacks_aws(kind: &SinkKind) -> bool {
     cfg!(not(feature = "aws")) && matches!(kind, SinkKind::S3(_) | SinkKind::CloudWatchLogs(_))
 }
 
-fn worker(
-    plan: &Plan,
-    at: usize,
-    queues: &[Arc<Queue>],
-    ledger: &Arc<Ledger>,
+/// What the workers have in common.
+struct Common<'a> {
+    plan: &'a Plan,
+    queues: &'a [Arc<Queue>],
+    ledger: &'a Arc<Ledger>,
     clock: Clock,
-    metrics: &Metrics,
-    pool: &Pool,
-) -> SourceIntake {
-    let source = &plan.sources[at];
-    let SourceKind::Forward(forward) = &source.kind;
-    let router = Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
-    let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
-        let (partitioner, encoder) = names_and_encoder(plan, sink);
-        let config = outlet_config(plan, sink);
-        Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, Arc::clone(pool))
-    });
-    let parts = WorkerParts {
-        source: at,
-        name: source.name.as_str().into(),
-        joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
-        metrics: metrics.clone(),
-        router,
-        outlets: outlets.collect(),
-        open_limit: open_limit(plan),
-    };
-    SourceIntake::new(parts, Arc::clone(ledger), clock)
+    metrics: &'a Metrics,
+    pool: Pool,
+    synced: watch::Sender<()>,
+}
+
+impl Common<'_> {
+    fn worker(&self, at: usize) -> SourceIntake {
+        let (plan, metrics) = (self.plan, self.metrics);
+        let source = &plan.sources[at];
+        let SourceKind::Forward(forward) = &source.kind;
+        let router =
+            Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
+        let outlets = plan.sinks.iter().zip(self.queues).map(|(sink, queue)| {
+            let (partitioner, encoder) = names_and_encoder(plan, sink);
+            let (config, pool) = (outlet_config(plan, sink), Arc::clone(&self.pool));
+            Outlet::new(config, Arc::clone(queue), metrics.sink(&sink.name), partitioner, encoder, pool)
+        });
+        let parts = WorkerParts {
+            source: at,
+            name: source.name.as_str().into(),
+            joiner: forward.join.enabled.then(|| Joiner::new(&forward.join)),
+            metrics: metrics.clone(),
+            router,
+            outlets: outlets.collect(),
+            open_limit: open_limit(plan),
+            synced: self.synced.subscribe(),
+        };
+        SourceIntake::new(parts, Arc::clone(self.ledger), self.clock)
+    }
 }
 
 fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
@@ -223,6 +312,10 @@ fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
         SinkKind::File(config) => (config.object.age.0, config.compression),
         SinkKind::CloudWatchLogs(config) => (config.batch.age.0, Compression::None),
         SinkKind::Stdout(_) => (STDOUT_DELAY, Compression::None),
+    };
+    let seal_after = match plan.spool {
+        SpoolPlan::Memory => seal_after,
+        SpoolPlan::Disk { .. } => seal_after.min(DURABLE_DELAY),
     };
     OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
 }

@@ -13,11 +13,13 @@ use super::worker::SourceIntake;
 use super::{metadata, report};
 use crate::admin::{self, AdminState};
 use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
+use crate::encode::Count;
 use crate::ledger::{Books, Ledger, SinkBook};
 use crate::sink::{Phase, SinkContext, file, stdout};
 use crate::source::Control;
 use crate::source::forward::{self, Resources};
 use crate::spool::Queue;
+use crate::spool::disk::Home;
 
 /// How much of the drain's timeout the sources may use to read what senders still write.
 const SOURCES_SHARE: f64 = 0.4;
@@ -27,6 +29,8 @@ const SOURCES_SHARE: f64 = 0.4;
 pub struct Drained {
     /// The books at the end.
     pub books: Books,
+    /// What stays on disk for the next start, by sink.
+    pub kept: Vec<Count>,
     /// Records that sinks dropped in the drain, all together.
     pub dropped: u64,
     /// A task had ended before it was told to; the log says which.
@@ -34,10 +38,11 @@ pub struct Drained {
 }
 
 impl Drained {
-    /// Whether all that was accepted before the drain was delivered.
+    /// Whether all that was accepted before the drain was delivered, or is on disk.
     pub fn is_clean(&self) -> bool {
-        let waiting = |book: &SinkBook| book.waiting().records;
-        self.dropped == 0 && self.books.sinks.iter().map(waiting).sum::<u64>() == 0 && !self.failed
+        let waiting: u64 = self.books.sinks.iter().map(|book| book.waiting().records).sum();
+        let kept: u64 = self.kept.iter().map(|count| count.records).sum();
+        self.dropped == 0 && waiting == kept && !self.failed
     }
 }
 
@@ -47,6 +52,8 @@ struct Running {
     sinks: JoinSet<()>,
     /// The workers' timers: they end with the process only.
     timers: JoinSet<()>,
+    /// The queues' ways to their disks: they end when all else has.
+    keepers: JoinSet<()>,
     /// The admin server and the metadata fetch: ended without ceremony.
     helpers: JoinSet<()>,
     control: Control,
@@ -55,6 +62,8 @@ struct Running {
     queues: Vec<Arc<Queue>>,
     ledger: Arc<Ledger>,
     state: Arc<AdminState>,
+    /// The spool's directory, locked to the end.
+    _home: Option<Home>,
 }
 
 impl Pipeline {
@@ -69,14 +78,17 @@ impl Pipeline {
             Some(ended) = running.timers.join_next() => fail("a timer", ended),
         };
         let before = report::dropped(&running.ledger.snapshot());
-        let books = running.drain(drain).await;
-        report::print(&books);
-        Drained { dropped: report::dropped(&books) - before, books, failed }
+        let (books, kept) = running.drain(drain).await;
+        report::print(&books, &kept);
+        Drained { dropped: report::dropped(&books) - before, books, kept, failed }
     }
 
     async fn spawn(self) -> Running {
-        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state } = self;
-        let (mut helpers, mut timers) = (JoinSet::new(), JoinSet::new());
+        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state, home } = self;
+        let (mut helpers, mut timers, mut keepers) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        for queue in &queues {
+            keepers.spawn(Arc::clone(queue).keep());
+        }
         let (mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new());
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
@@ -104,12 +116,26 @@ impl Pipeline {
             });
         }
         state.ready.store(true, Ordering::Release);
-        Running { sources: tasks, sinks, timers, helpers, control, phase, intakes, queues, ledger, state }
+        Running {
+            sources: tasks,
+            sinks,
+            timers,
+            keepers,
+            helpers,
+            control,
+            phase,
+            intakes,
+            queues,
+            ledger,
+            state,
+            _home: home,
+        }
     }
 }
 
 impl Running {
-    async fn drain(mut self, plan: DrainPlan) -> Books {
+    /// The books at the end, and by sink what stays on disk.
+    async fn drain(mut self, plan: DrainPlan) -> (Books, Vec<Count>) {
         tracing::info!("draining for at most {:?}", plan.timeout);
         self.state.ready.store(false, Ordering::Release);
         let start = Instant::now();
@@ -124,9 +150,17 @@ impl Running {
         let _ = self.phase.send(Phase::Draining);
         let emptied = async { while self.sinks.join_next().await.is_some() {} };
         if timeout_at(deadline, emptied).await.is_err() {
-            tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped");
+            match self.queues.iter().all(|queue| queue.is_on_disk()) {
+                true => tracing::warn!("the drain's timeout is over; what is not delivered waits on disk"),
+                false => tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped"),
+            }
         }
         self.sinks.shutdown().await;
+        self.queues.iter().for_each(|queue| queue.close());
+        let written = async { while self.keepers.join_next().await.is_some() {} };
+        if timeout(plan.quiet, written).await.is_err() {
+            tracing::warn!("the spool's disk did not take what was left in time");
+        }
         for queue in &self.queues {
             queue.abandon("drain_timeout");
         }
@@ -134,7 +168,7 @@ impl Running {
         // records are counted as waiting and their senders do not know.
         let landed = async {
             for queue in &self.queues {
-                while !queue.is_empty() {
+                while !queue.is_landed() {
                     queue.changed().await;
                 }
             }
@@ -147,7 +181,13 @@ impl Running {
         self.sources.shutdown().await;
         self.timers.shutdown().await;
         self.helpers.shutdown().await;
-        self.ledger.snapshot()
+        let books = self.ledger.snapshot();
+        let kept = |(queue, book): (&Arc<Queue>, &SinkBook)| match queue.is_on_disk() {
+            true => book.waiting(),
+            false => Count::default(),
+        };
+        let kept = self.queues.iter().zip(&books.sinks).map(kept).collect();
+        (books, kept)
     }
 }
 
@@ -198,14 +238,15 @@ fn spawn_sink(tasks: &mut JoinSet<()>, context: SinkContext, kind: SinkKind) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::Count;
 
     #[test]
     fn a_drain_that_leaves_records_waiting_is_not_clean() {
         let ledger = Ledger::new(["forward"], ["rest"], ["archive"]);
-        let drained = || Drained { books: ledger.snapshot(), dropped: 0, failed: false };
-        assert!(drained().is_clean());
-        ledger.books().sinks[0].in_flight += Count { records: 1, bytes: 9 };
-        assert!(!drained().is_clean());
+        let one = Count { records: 1, bytes: 9 };
+        let drained = |kept| Drained { books: ledger.snapshot(), kept: vec![kept], dropped: 0, failed: false };
+        assert!(drained(Count::default()).is_clean());
+        ledger.books().sinks[0].queued += one;
+        assert!(!drained(Count::default()).is_clean());
+        assert!(drained(one).is_clean(), "it is on disk");
     }
 }

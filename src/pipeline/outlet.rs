@@ -29,7 +29,7 @@ const POOLED: usize = 8;
 pub(super) struct OutletConfig {
     /// A block is sealed so long after its first record, full or not.
     pub seal_after: Duration,
-    /// The same when a sender waits for one of its records.
+    /// The same when a sender waits until one of its records is delivered.
     pub seal_awaited_after: Duration,
     /// Open blocks; when one more partition comes, the least recently used is sealed.
     pub open_blocks: usize,
@@ -52,6 +52,8 @@ pub(super) struct Outlet {
     open: VecDeque<OpenBlock>,
     /// Capacity of all open blocks.
     open_bytes: usize,
+    /// Whether a sender waits until a record in an open block is durable.
+    awaited: bool,
     /// Sealed, not yet dispatched.
     sealed: Vec<OpenBlock>,
     pool: Pool,
@@ -95,6 +97,7 @@ impl Outlet {
             encoder,
             open: VecDeque::new(),
             open_bytes: 0,
+            awaited: false,
             sealed: Vec::new(),
             pool,
             notes: Notes::default(),
@@ -147,6 +150,7 @@ impl Outlet {
             return Appended::Malformed;
         }
         block.note(record.time, record.map.len() as u64, tickets);
+        self.awaited |= !tickets.is_empty() && tickets.await_durability();
         let full = block.plain.len() >= BLOCK_SIZE;
         let until = self.due(&self.open[0]);
         if full {
@@ -170,6 +174,29 @@ impl Outlet {
             }
         }
         next
+    }
+
+    /// Seals what a sender waits for to be durable, unless a sync is under way: then it shares the next.
+    pub(super) fn seal_awaited(&mut self) {
+        if !self.awaited || !self.queue.is_idle() {
+            return;
+        }
+        for at in (0..self.open.len()).rev() {
+            if self.open[at].meta.tickets.await_durability() {
+                self.seal(at);
+            }
+        }
+        self.awaited = false;
+    }
+
+    /// Whether the end of a sync is of interest.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Whether what is awaited could be sealed now.
+    pub(super) fn is_overlooked(&self) -> bool {
+        self.awaited && self.queue.is_idle()
     }
 
     /// Seals everything.
@@ -212,7 +239,6 @@ impl Outlet {
         self.report();
         for block in self.sealed.drain(..) {
             let (meta, plain) = block.seal();
-            let partition = Arc::clone(&meta.partition);
             let Some(sequence) = self.queue.reserve(meta) else {
                 give_back(&self.pool, plain);
                 continue;
@@ -222,17 +248,18 @@ impl Outlet {
                 self.metrics.block(plain.len() as u64);
                 // A copy of just its length: a buffer of 4 KiB for a line of 300 bytes would be held while the block
                 // waits, and the queue counts only the line.
-                queue.fill(&partition, sequence, Bytes::copy_from_slice(&plain));
+                queue.fill(sequence, Bytes::copy_from_slice(&plain));
                 give_back(&self.pool, plain);
                 continue;
             }
             let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());
+            let place = Reserved { queue, sequence };
             tokio::task::spawn_blocking(move || {
                 // A full queue may have dropped it: then the jobs behind, whose bytes count, must not wait for it.
-                if queue.awaits(&partition, sequence) {
+                if place.queue.awaits(sequence) {
                     let data = compression.compress(&plain);
                     metrics.block(data.len() as u64);
-                    queue.fill(&partition, sequence, data);
+                    place.queue.fill(sequence, data);
                 }
                 give_back(&pool, plain);
             });
@@ -250,6 +277,19 @@ impl Outlet {
         self.metrics.event("name_replaced", names.replaced);
         self.metrics.event("name_overflowed", names.overflowed);
         self.metrics.event("name_by_time_of_receipt", names.time_of_receipt);
+    }
+}
+
+/// A place in a queue: what was not filled when this goes, by a defect or since the runtime ends, is given up, so that
+/// nothing behind it waits for ever.
+struct Reserved {
+    queue: Arc<Queue>,
+    sequence: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.queue.forfeit(self.sequence, "not_compressed");
     }
 }
 

@@ -4,9 +4,9 @@ use crate::encode::Count;
 use crate::ledger::{Books, Reasons};
 
 /// Writes the ledger to the log. Whatever the log level, these lines appear: they are the proof of what became of
-/// every record.
-pub fn print(books: &Books) {
-    for line in lines(books) {
+/// every record. `kept` is what stays on disk for the next start, by sink.
+pub fn print(books: &Books, kept: &[Count]) {
+    for line in lines(books, kept) {
         eprintln!("{line}");
     }
 }
@@ -16,18 +16,27 @@ pub fn dropped(books: &Books) -> u64 {
     books.sinks.iter().flat_map(|book| book.dropped.values()).map(|count| count.records).sum()
 }
 
-fn lines(books: &Books) -> Vec<String> {
+fn lines(books: &Books, kept: &[Count]) -> Vec<String> {
     let mut lines = Vec::new();
     for book in &books.sources {
         let (name, received, routed) = (&book.name, book.received.records, book.routed.records);
         let drops = reasons(&book.dropped);
         lines.push(format!("ledger: source {name}: received {received} = routed {routed} + dropped {drops}"));
     }
-    for book in &books.sinks {
+    for (at, book) in books.sinks.iter().enumerate() {
         let (name, accepted, delivered) = (&book.name, book.accepted.records, book.delivered.records);
         let (waiting, drops) = (book.waiting().records, reasons(&book.dropped));
+        let recovered = match book.recovered.records {
+            0 => String::new(),
+            recovered => format!(" (of them {recovered} from the last process)"),
+        };
+        let on_disk = match kept.get(at).map_or(0, |count| count.records) {
+            0 => "",
+            _ => " (on disk)",
+        };
         lines.push(format!(
-            "ledger: sink {name}: accepted {accepted} = delivered {delivered} + waiting {waiting} + dropped {drops}"
+            "ledger: sink {name}: accepted {accepted}{recovered} = delivered {delivered} + waiting {waiting}{on_disk} \
+             + dropped {drops}"
         ));
     }
     for wrong in books.discrepancies() {
@@ -69,13 +78,13 @@ mod tests {
             "ledger: source forward: received 10 = routed 10 + dropped 0",
             "ledger: sink archive: accepted 10 = delivered 8 + waiting 0 + dropped 2 (too_old 2)",
         ];
-        assert_eq!(lines(&ledger.snapshot()), expected);
+        assert_eq!(lines(&ledger.snapshot(), &[]), expected);
     }
 
     #[test]
     fn books_that_do_not_add_up_are_told() {
         let ledger = Ledger::new(["forward"], ["rest"], ["archive"]);
         ledger.books().sinks[0].accepted += Count { records: 1, bytes: 1 };
-        assert!(lines(&ledger.snapshot()).iter().any(|line| line.contains("DOES NOT ADD UP")));
+        assert!(lines(&ledger.snapshot(), &[]).iter().any(|line| line.contains("DOES NOT ADD UP")));
     }
 }

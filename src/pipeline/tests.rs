@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::outlet::{Outlet, OutletConfig, Pool};
 use super::worker::{SourceIntake, WorkerParts};
+use tokio::sync::watch;
+
 use crate::clock::Clock;
 use crate::encode::ndjson::NdjsonEncoder;
 use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template};
@@ -70,8 +72,8 @@ impl Rig {
             });
             let outlets = outlets.collect();
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
-            let parts =
-                WorkerParts { source, name: name.into(), joiner, metrics, router, outlets, open_limit: usize::MAX };
+            let (name, open_limit, synced) = (name.into(), usize::MAX, watch::channel(()).1);
+            let parts = WorkerParts { source, name, joiner, metrics, router, outlets, open_limit, synced };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
@@ -89,8 +91,10 @@ impl Rig {
         while !queue.is_empty() {
             let mut taken = false;
             for lane in queue.lanes() {
-                if let Some(lease) = queue.take(&lane.partition, u64::MAX) {
-                    blocks.extend(lease.blocks().iter().cloned());
+                // One block at a time.
+                while let Some(mut lease) = queue.take(&lane.partition, 1) {
+                    let data = lease.load(0..1).await.data()[0].clone();
+                    blocks.push((lease.first(), Arc::clone(&lane.partition), data));
                     lease.delivered();
                     taken = true;
                 }
@@ -100,8 +104,8 @@ impl Rig {
                 queue.changed().await;
             }
         }
-        blocks.sort_by_key(|block| block.sequence);
-        blocks.into_iter().map(|block| (block.meta.partition, inflate(&block.data))).collect()
+        blocks.sort_by_key(|(sequence, ..)| *sequence);
+        blocks.into_iter().map(|(_, partition, data)| (partition, inflate(&data))).collect()
     }
 }
 
@@ -232,10 +236,10 @@ async fn a_block_that_waits_holds_no_more_than_what_the_queue_counts() {
     rig.intakes[0].finish();
     let queue = &rig.queues[0];
     let counted = queue.fill_level().0 as usize;
-    let lease = queue.take(&queue.lanes()[0].partition, u64::MAX).expect("it is ready");
-    let block = lease.blocks()[0].clone();
+    let mut lease = queue.take(&queue.lanes()[0].partition, u64::MAX).expect("it is ready");
+    let data = lease.load(0..1).await.data()[0].clone();
     lease.delivered();
-    let data = block.data.try_into_mut().expect("nobody else holds it");
+    let data = data.try_into_mut().expect("nobody else holds it");
     assert_eq!((data.len(), data.capacity()), (counted, counted));
 }
 

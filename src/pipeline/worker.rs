@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::outlet::{Appended, NONE, Outlet};
 use crate::clock::Clock;
@@ -71,6 +71,10 @@ struct Shared {
     reached: Arc<[AtomicBool]>,
     /// The worker's `due` has come nearer.
     nearer: Notify,
+    /// A sender waits until a record in an open block is durable.
+    awaited: AtomicBool,
+    /// Told whenever a queue has written to its disk.
+    synced: watch::Receiver<()>,
 }
 
 /// What a worker is made of.
@@ -90,12 +94,14 @@ pub(super) struct WorkerParts {
     pub outlets: Vec<Outlet>,
     /// Bytes that open blocks may hold.
     pub open_limit: usize,
+    /// Told whenever a queue has written to its disk.
+    pub synced: watch::Receiver<()>,
 }
 
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit } = parts;
+        let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit, synced } = parts;
         let queues: Vec<_> = outlets.iter().map(|outlet| Arc::clone(outlet.queue())).collect();
         let reached: Arc<[AtomicBool]> = outlets.iter().map(|_| AtomicBool::new(false)).collect();
         let tally = Tally {
@@ -122,7 +128,8 @@ impl SourceIntake {
             joined: Vec::new(),
             due: None,
         };
-        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, queues, reached, nearer: Notify::new() }))
+        let (nearer, awaited) = (Notify::new(), AtomicBool::new(false));
+        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, queues, reached, nearer, awaited, synced }))
     }
 
     /// Task metadata is on its way: records that come before it are counted.
@@ -137,16 +144,32 @@ impl SourceIntake {
 
     /// Seals blocks and lets partial lines go when their time has come. Runs until it is dropped.
     pub(super) async fn tick(&self) {
+        let mut synced = self.0.synced.clone();
         loop {
             let due = self.worker().due;
-            match due {
-                None => self.0.nearer.notified().await,
-                Some(due) => tokio::select! {
-                    () = tokio::time::sleep_until(self.0.clock.instant(due)) => self.worker().on_time(self.0.clock.now()),
-                    () = self.0.nearer.notified() => {}
-                },
+            let time = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(self.0.clock.instant(due)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = time => self.worker().on_time(self.0.clock.now()),
+                () = self.0.nearer.notified() => {}
+                Ok(()) = synced.changed() => {
+                    if self.0.awaited.load(Ordering::Acquire) {
+                        let mut worker = self.worker();
+                        worker.dispatch();
+                        self.note_awaited(&worker);
+                    }
+                }
             }
         }
+    }
+
+    /// Tells the timer whether the end of a sync is of interest.
+    fn note_awaited(&self, worker: &Worker) {
+        self.0.awaited.store(worker.outlets.iter().any(Outlet::is_awaited), Ordering::Release);
     }
 
     /// Nothing will come any more: lets partial lines go and seals every block.
@@ -185,6 +208,12 @@ impl Intake for SourceIntake {
         }
         worker.route_all(joined, now);
         worker.dispatch();
+        self.note_awaited(&worker);
+        if worker.outlets.iter().any(Outlet::is_overlooked) {
+            // The sync ended before the timer was told to look for its end.
+            worker.dispatch();
+            self.note_awaited(&worker);
+        }
         if worker.due != before && worker.due.is_some() {
             self.0.nearer.notify_one();
         }
@@ -289,6 +318,7 @@ impl Worker {
 
     fn dispatch(&mut self) {
         self.tell_joined();
+        self.outlets.iter_mut().for_each(Outlet::seal_awaited);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
             if let Some(outlet) = self.outlets.iter_mut().max_by_key(|outlet| outlet.open_bytes()) {
                 outlet.seal_largest();

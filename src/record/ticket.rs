@@ -38,6 +38,8 @@ type Report = Box<dyn FnOnce(Outcome) + Send>;
 
 struct Inner {
     worst: AtomicU8,
+    /// Settled when its copies are durable, delivered or not.
+    durable: bool,
     report: Mutex<Option<Report>>,
 }
 
@@ -57,8 +59,18 @@ pub struct Ticket(Arc<Inner>);
 impl Ticket {
     /// A ticket that calls `report` when its last clone is dropped.
     pub fn new(report: impl FnOnce(Outcome) + Send + 'static) -> Self {
+        Self::make(report, false)
+    }
+
+    /// The same for a sender that waits only until its records are durable: a queue on disk lets go of it then.
+    pub fn durable(report: impl FnOnce(Outcome) + Send + 'static) -> Self {
+        Self::make(report, true)
+    }
+
+    fn make(report: impl FnOnce(Outcome) + Send + 'static, durable: bool) -> Self {
         Self(Arc::new(Inner {
             worst: AtomicU8::new(Outcome::Delivered as u8),
+            durable,
             report: Mutex::new(Some(Box::new(report))),
         }))
     }
@@ -96,6 +108,18 @@ impl Tickets {
                 self.0.push(ticket.clone());
             }
         }
+    }
+
+    /// Whether a sender waits until its records are durable.
+    pub fn await_durability(&self) -> bool {
+        self.0.iter().any(|ticket| ticket.0.durable)
+    }
+
+    /// Takes out those that wait only until their records are durable.
+    pub fn take_durable(&mut self) -> Self {
+        let (durable, rest) = std::mem::take(&mut self.0).into_iter().partition(|ticket| ticket.0.durable);
+        self.0 = rest;
+        Self(durable)
     }
 
     /// Whether nobody waits.

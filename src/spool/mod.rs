@@ -1,10 +1,18 @@
-//! One bounded queue of blocks a sink. Today in memory; a disk spool stands behind the same face.
+//! One bounded queue of blocks a sink, in memory or on disk behind the same face.
+//!
+//! `queue` is the face, `state` and `lane` what it holds, `lease` what a sink has taken, `keeper` the task that writes
+//! to and reads from a disk, and [`disk`] what lies there.
 
 pub mod disk;
+mod keeper;
+mod lane;
 mod lease;
 mod queue;
+mod state;
 #[cfg(test)]
 mod tests;
 
-pub use lease::{Lease, Receipt};
-pub use queue::{LaneState, Queue, QueueConfig, WhenFull};
+pub use keeper::DiskState;
+pub use lane::LaneState;
+pub use lease::{Lease, Loaded, Receipt};
+pub use queue::{Queue, QueueConfig, WhenFull};

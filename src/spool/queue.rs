@@ -1,10 +1,10 @@
 //! The queue of one sink: sealed blocks by partition, in sequence, bounded in bytes.
 //!
 //! A block takes its place when it is sealed ([`Queue::reserve`]) and gets its bytes when it is compressed
-//! ([`Queue::fill`]), so that compression on several threads never changes the order. What waits, is in flight or is
+//! ([`Queue::fill`]), so that compression on several threads never changes the order. In memory it is ready then; with
+//! a disk it is ready when it is durable there, and its bytes are let go (`keeper`). What waits, is in flight or is
 //! held by a multipart upload stays counted until its end; the bytes count until they are let go.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -13,7 +13,10 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::Lease;
-use crate::encode::{Block, BlockMeta, Count, Moment, Partition};
+use super::keeper::Keeper;
+use super::lane::{LaneState, Slot};
+use super::state::{Pending, State, sum};
+use crate::encode::{BlockMeta, Count, Moment, Partition};
 use crate::ledger::Ledger;
 use crate::record::Outcome;
 
@@ -32,91 +35,45 @@ pub enum WhenFull {
 /// How a queue is bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueConfig {
-    /// Bytes of blocks that wait or are in flight; one oversize block is let in when the queue is empty.
+    /// Bytes of blocks in memory, waiting or in flight; one oversize block is let in when the queue is empty.
     pub bound: u64,
     /// What happens at the bound.
     pub when_full: WhenFull,
-}
-
-/// What a sink may know of a partition to decide whether to take its blocks.
-#[derive(Clone, Debug)]
-pub struct LaneState {
-    /// Which partition.
-    pub partition: Arc<Partition>,
-    /// Bytes of the leading blocks that are ready to be taken.
-    pub ready_bytes: u64,
-    /// How many those are.
-    pub ready_blocks: usize,
-    /// Their records.
-    pub ready_records: u64,
-    /// How many more wait for their bytes, or behind one that does.
-    pub unready_blocks: usize,
-    /// When the first record of the oldest block was routed.
-    pub opened: Moment,
-    /// When the first record of the first ready block that a sender waits for was routed.
-    pub awaited_since: Option<Moment>,
 }
 
 /// The queue of one sink.
 #[derive(Debug)]
 pub struct Queue {
     sink: usize,
-    config: QueueConfig,
+    pub(super) config: QueueConfig,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
     /// Something to look at for the sink: a block became ready, or one under way came to its end.
-    changed: Notify,
+    pub(super) changed: Notify,
     /// Bytes were let go.
-    freed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Bytes of all blocks in lanes and leases.
-    used: u64,
-    next_sequence: u64,
-    lanes: HashMap<Arc<Partition>, Lane>,
-    next_flight: u64,
-    /// When the oldest record of each lease or receipt that is not settled was routed.
-    flights: HashMap<u64, Moment>,
-}
-
-/// The blocks of one partition. Sums over the ready ones are kept, so that a look at a long lane costs nothing.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Increasing in sequence.
-    slots: VecDeque<Slot>,
-    /// How many slots at the front have their bytes.
-    ready: usize,
-    /// Bytes of those.
-    ready_bytes: u64,
-    /// Records of those.
-    ready_records: u64,
-    /// Sequence and age of those that a sender waits for.
-    awaited: VecDeque<(u64, Moment)>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    sequence: u64,
-    meta: BlockMeta,
-    /// None until the block is compressed; until then its plain length is counted.
-    block: Option<(Bytes, u32)>,
-}
-
-impl Slot {
-    fn len(&self) -> u64 {
-        self.block.as_ref().map_or(self.meta.plain_len, |(data, _)| data.len() as u64)
-    }
+    pub(super) freed: Notify,
+    /// The way to the disk, if there is one.
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl Queue {
-    /// An empty queue for the sink with this index in the ledger.
+    /// An empty queue in memory for the sink with this index in the ledger.
     pub fn new(sink: usize, config: QueueConfig, ledger: Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self { sink, config, ledger, state: Mutex::default(), changed: Notify::new(), freed: Notify::new() })
+        Arc::new(Self::with(sink, config, ledger, State::default(), None))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn with(
+        sink: usize,
+        config: QueueConfig,
+        ledger: Arc<Ledger>,
+        state: State,
+        keeper: Option<Keeper>,
+    ) -> Self {
+        let state = Mutex::new(state);
+        Self { sink, config, ledger, state, changed: Notify::new(), freed: Notify::new(), keeper }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -127,35 +84,34 @@ impl Queue {
         let sequence = {
             let mut state = self.state();
             let len = meta.plain_len;
-            let full = state.used > 0 && state.used + len > self.config.bound;
+            let full = |state: &State| state.used > 0 && state.used + len > self.config.bound;
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
             book.open -= meta.count;
-            if full && self.config.when_full == WhenFull::DropNewest {
+            if self.config.when_full == WhenFull::DropNewest && full(&state) {
                 *book.dropped.entry("queue_full").or_default() += meta.count;
                 dropped.push(meta);
                 None
             } else {
-                if full && self.config.when_full == WhenFull::DropOldest {
-                    while state.used > 0 && state.used + len > self.config.bound {
-                        let Some(slot) = state.pop_oldest() else { break };
-                        book.queued -= slot.meta.count;
-                        *book.dropped.entry("queue_full").or_default() += slot.meta.count;
-                        dropped.push(slot.meta);
-                    }
+                while self.config.when_full == WhenFull::DropOldest && full(&state) {
+                    let ready = state.pop_oldest(false).map(|slot| slot.meta);
+                    let oldest = ready.or_else(|| state.pop_pending().map(|pending| pending.meta));
+                    let Some(oldest) = oldest else { break };
+                    book.queued -= oldest.count;
+                    *book.dropped.entry("queue_full").or_default() += oldest.count;
+                    dropped.push(oldest);
                 }
                 book.queued += meta.count;
                 let sequence = state.next_sequence;
                 state.next_sequence += 1;
                 state.used += len;
-                let lane = state.lanes.entry(Arc::clone(&meta.partition)).or_default();
-                lane.slots.push_back(Slot { sequence, meta, block: None });
+                state.pending.push_back(Pending { sequence, meta, data: None });
                 Some(sequence)
             }
         };
         if !dropped.is_empty() {
             // What stood behind a block without bytes may be ready now.
-            self.changed.notify_one();
+            self.moved_on();
         }
         for meta in dropped {
             meta.tickets.settle(Outcome::Dropped);
@@ -164,74 +120,95 @@ impl Queue {
     }
 
     /// Gives a reserved block its bytes. A block that was dropped meanwhile is let go.
-    pub fn fill(&self, partition: &Arc<Partition>, sequence: u64, data: Bytes) {
-        let checksum = Block::checksum(&data);
+    pub fn fill(&self, sequence: u64, data: Bytes) {
         let freed = {
             let mut state = self.state();
-            let Some(lane) = state.lanes.get_mut(partition) else { return };
-            let Ok(at) = lane.slots.binary_search_by_key(&sequence, |slot| slot.sequence) else { return };
-            let before = lane.slots[at].len();
-            let after = data.len() as u64;
-            lane.slots[at].block = Some((data, checksum));
-            lane.advance();
+            let Some(at) = state.find(sequence) else { return };
+            let pending = &mut state.pending[at];
+            let (before, after) = (pending.len(), data.len() as u64);
+            pending.data = Some(data);
             state.used = state.used - before + after;
             after < before
         };
-        self.changed.notify_one();
+        self.moved_on();
         if freed {
             self.freed.notify_waiters();
         }
     }
 
+    /// Gives up a reserved block that will never get its bytes, so that those behind go on; its sender has to repeat it.
+    /// One that has them is left alone.
+    pub fn forfeit(&self, sequence: u64, reason: &'static str) {
+        let pending = {
+            let mut state = self.state();
+            let at = state.find(sequence).filter(|at| state.pending[*at].data.is_none());
+            let Some(pending) = at.and_then(|at| state.pending.remove(at)) else { return };
+            state.used -= pending.len();
+            let mut books = self.ledger.books();
+            let book = &mut books.sinks[self.sink];
+            book.queued -= pending.meta.count;
+            *book.dropped.entry(reason).or_default() += pending.meta.count;
+            pending
+        };
+        pending.meta.tickets.settle(Outcome::Lost);
+        self.moved_on();
+        self.freed.notify_waiters();
+    }
+
+    /// The front of what is pending may have changed.
+    fn moved_on(&self) {
+        match &self.keeper {
+            Some(keeper) => keeper.work.notify_one(),
+            None => {
+                self.state().advance();
+                self.changed.notify_one();
+            }
+        }
+    }
+
     /// Whether a reserved block still waits for its bytes; not when it was dropped meanwhile.
-    pub fn awaits(&self, partition: &Arc<Partition>, sequence: u64) -> bool {
-        let state = self.state();
-        let lane = state.lanes.get(partition);
-        lane.is_some_and(|lane| lane.slots.binary_search_by_key(&sequence, |slot| slot.sequence).is_ok())
+    pub fn awaits(&self, sequence: u64) -> bool {
+        self.state().find(sequence).is_some()
     }
 
     /// Takes the leading ready blocks of a partition: at least one if there is one, then as many as stay within
-    /// `max_bytes`. Their records move from `queued` to `in_flight`.
+    /// `max_bytes`; either all from memory or all from disk. Their records move from `queued` to `in_flight`.
     pub fn take(self: &Arc<Self>, partition: &Arc<Partition>, max_bytes: u64) -> Option<Lease> {
-        let mut blocks = Vec::new();
         let mut state = self.state();
-        let lane = state.lanes.get_mut(partition)?;
-        let mut sum = 0;
-        while let Some(Slot { block: Some((data, _)), .. }) = lane.slots.front() {
-            let len = data.len() as u64;
-            if !blocks.is_empty() && sum + len > max_bytes {
-                break;
-            }
-            sum += len;
-            if let Some(Slot { sequence, meta, block: Some((data, checksum)) }) = lane.pop() {
-                blocks.push(Block { sequence, meta, data, checksum });
-            }
-        }
-        if lane.slots.is_empty() {
-            state.lanes.remove(partition);
-        }
-        if blocks.is_empty() {
-            return None;
-        }
-        let mut count = Count::default();
-        blocks.iter().for_each(|block| count += block.meta.count);
-        let flight = state.depart(&blocks);
-        let mut books = self.ledger.books();
-        let book = &mut books.sinks[self.sink];
-        book.queued -= count;
-        book.in_flight += count;
-        Some(Lease::new(Arc::clone(self), flight, blocks))
+        let slots = state.pop_front(partition, max_bytes);
+        (!slots.is_empty()).then(|| self.lease(&mut state, slots))
     }
 
-    /// The partitions that have blocks, ready or not, in no particular order.
+    /// Blocks go under way.
+    pub(super) fn lease(self: &Arc<Self>, state: &mut State, slots: Vec<Slot>) -> Lease {
+        let count = sum(slots.iter().map(|slot| &slot.meta));
+        let flight = state.depart(&slots);
+        {
+            let mut books = self.ledger.books();
+            let book = &mut books.sinks[self.sink];
+            book.queued -= count;
+            book.in_flight += count;
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.work.notify_one();
+        }
+        Lease::new(Arc::clone(self), flight, slots)
+    }
+
+    /// The partitions that have ready blocks, in no particular order.
     pub fn lanes(&self) -> Vec<LaneState> {
         let state = self.state();
         state.lanes.iter().filter_map(|(partition, lane)| lane.state(partition)).collect()
     }
 
-    /// One partition, if it has blocks, ready or not.
+    /// One partition, if it has ready blocks.
     pub fn lane(&self, partition: &Arc<Partition>) -> Option<LaneState> {
         self.state().lanes.get(partition).and_then(|lane| lane.state(partition))
+    }
+
+    /// Whether blocks are being compressed or written that are not ready yet.
+    pub fn is_filling(&self) -> bool {
+        !self.state().pending.is_empty()
     }
 
     /// Comes back when something changed since the last call. Cancel safe; for one waiter.
@@ -257,52 +234,81 @@ impl Queue {
         }
     }
 
-    /// Bytes that wait or are in flight, and the bound.
+    /// Bytes in memory that wait or are in flight, and the bound.
     pub fn fill_level(&self) -> (u64, u64) {
         (self.state().used, self.config.bound)
     }
 
+    /// Bytes where blocks wait, and the bound: of the disk while it works, else of the memory.
+    pub fn pressure(&self) -> (u64, u64) {
+        let state = self.state();
+        match (&state.disk, &self.keeper) {
+            (Some(disk), Some(keeper)) if disk.failure.is_none() => (disk.used, keeper.limits.quota),
+            _ => (state.used, self.config.bound),
+        }
+    }
+
     /// Whether what waits only for size or age should be closed and sent: three quarters of the bound are used.
     pub fn is_pressed(&self) -> bool {
-        let (used, bound) = self.fill_level();
+        let (used, bound) = self.pressure();
         used >= bound / 4 * 3
     }
 
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         let state = self.state();
-        state.lanes.is_empty() && state.flights.is_empty()
+        let on_disk = state.disk.as_ref().is_some_and(|disk| disk.cold > 0 || !disk.unfinished.is_empty());
+        state.lanes.is_empty() && state.pending.is_empty() && state.flights.is_empty() && !on_disk
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_landed(&self) -> bool {
+        self.state().flights.is_empty()
     }
 
     /// When the oldest record that waits or is in flight was routed.
     pub fn oldest(&self) -> Option<Moment> {
         let state = self.state();
-        let waiting = state.lanes.values().filter_map(|lane| lane.slots.front()).map(|slot| slot.meta.opened);
-        waiting.chain(state.flights.values().copied()).min()
+        let ready = state.lanes.values().filter_map(|lane| lane.front()).map(|slot| slot.meta.opened);
+        let pending = state.pending.front().map(|pending| pending.meta.opened);
+        ready.chain(pending).chain(state.flights.values().copied()).min()
     }
 
-    /// Drops all that waits, counted under `reason`, so that a sender repeats it. What is in flight is left alone.
+    /// Drops all that waits in memory, counted under `reason`, so that a sender repeats it. What is in flight is left
+    /// alone, and what is on disk stays there for the next start.
     pub fn abandon(&self, reason: &'static str) -> Count {
-        let mut sum = Count::default();
-        let dropped: Vec<Slot> = {
+        let dropped: Vec<BlockMeta> = {
             let mut state = self.state();
-            let slots: Vec<Slot> = state.lanes.drain().flat_map(|(_, lane)| lane.slots).collect();
+            let mut dropped = Vec::new();
+            let mut freed = 0;
+            for lane in state.lanes.values_mut() {
+                for slot in lane.take_memory() {
+                    freed += slot.memory();
+                    dropped.push(slot.meta);
+                }
+            }
+            state.lanes.retain(|_, lane| !lane.is_empty());
+            state.ready = state.lanes.values().map(super::lane::Lane::len).sum();
+            state.used -= freed;
+            while let Some(pending) = state.pop_pending() {
+                dropped.push(pending.meta);
+            }
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
-            for slot in &slots {
-                state.used -= slot.len();
-                book.queued -= slot.meta.count;
-                *book.dropped.entry(reason).or_default() += slot.meta.count;
-                sum += slot.meta.count;
+            let sum = sum(&dropped);
+            book.queued -= sum;
+            if sum != Count::default() {
+                *book.dropped.entry(reason).or_default() += sum;
             }
-            slots
+            dropped
         };
-        for slot in dropped {
-            slot.meta.tickets.settle(Outcome::Lost);
+        let count = sum(&dropped);
+        for meta in dropped {
+            meta.tickets.settle(Outcome::Lost);
         }
         self.freed.notify_waiters();
         self.changed.notify_one();
-        sum
+        count
     }
 
     /// The sink's index in the ledger.
@@ -316,81 +322,25 @@ impl Queue {
     }
 
     /// A lease or receipt has come to its end.
-    pub(super) fn landed(&self, flight: u64) {
-        self.state().flights.remove(&flight);
+    pub(super) fn landed(&self, flights: Vec<u64>) {
+        {
+            let mut state = self.state();
+            for flight in flights {
+                state.flights.remove(&flight);
+            }
+        }
         self.changed.notify_one();
     }
 
-    /// Lets bytes of a lease go.
+    /// Lets bytes in memory go.
     pub(super) fn free(&self, bytes: u64) {
         self.state().used -= bytes;
         self.freed.notify_waiters();
         self.changed.notify_one();
     }
-}
 
-impl State {
-    /// Notes that these blocks are under way.
-    fn depart(&mut self, blocks: &[Block]) -> u64 {
-        let flight = self.next_flight;
-        self.next_flight += 1;
-        let oldest = blocks.iter().map(|block| block.meta.opened).min();
-        self.flights.insert(flight, oldest.unwrap_or_default());
-        flight
-    }
-
-    /// Removes the oldest block that waits.
-    fn pop_oldest(&mut self) -> Option<Slot> {
-        let oldest = |(_, lane): &(&Arc<Partition>, &Lane)| lane.slots.front().map(|slot| slot.sequence);
-        let partition = Arc::clone(self.lanes.iter().min_by_key(oldest)?.0);
-        let lane = self.lanes.get_mut(&partition)?;
-        let slot = lane.pop()?;
-        if lane.slots.is_empty() {
-            self.lanes.remove(&partition);
-        }
-        self.used -= slot.len();
-        Some(slot)
-    }
-}
-
-impl Lane {
-    /// A slot was filled: counts what is ready at the front now.
-    fn advance(&mut self) {
-        while let Some(slot) = self.slots.get(self.ready).filter(|slot| slot.block.is_some()) {
-            self.ready += 1;
-            self.ready_bytes += slot.len();
-            self.ready_records += slot.meta.count.records;
-            if !slot.meta.tickets.is_empty() {
-                self.awaited.push_back((slot.sequence, slot.meta.opened));
-            }
-        }
-    }
-
-    /// Removes the front, ready or not.
-    fn pop(&mut self) -> Option<Slot> {
-        let slot = self.slots.pop_front()?;
-        if self.ready > 0 {
-            self.ready -= 1;
-            self.ready_bytes -= slot.len();
-            self.ready_records -= slot.meta.count.records;
-            self.awaited.pop_front_if(|(sequence, _)| *sequence == slot.sequence);
-        } else {
-            // What stood behind it may have been ready all along.
-            self.advance();
-        }
-        Some(slot)
-    }
-
-    /// None for a lane without slots, which does not occur in a queue.
-    fn state(&self, partition: &Arc<Partition>) -> Option<LaneState> {
-        Some(LaneState {
-            partition: Arc::clone(partition),
-            ready_bytes: self.ready_bytes,
-            ready_blocks: self.ready,
-            unready_blocks: self.slots.len() - self.ready,
-            ready_records: self.ready_records,
-            opened: self.slots.front()?.meta.opened,
-            awaited_since: self.awaited.front().map(|(_, opened)| *opened),
-        })
+    /// Counts bytes that were read back into memory.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.state().used += bytes;
     }
 }

@@ -67,7 +67,7 @@ impl Rig {
             books.sinks[0].open += meta.count;
         }
         let sequence = self.context.queue.reserve(meta).expect("the queue has room");
-        self.context.queue.fill(partition, sequence, Bytes::from(data));
+        self.context.queue.fill(sequence, Bytes::from(data));
     }
 
     pub(crate) fn drain(&self) {

@@ -4,11 +4,13 @@
 mod routes;
 mod sinks;
 mod sources;
+mod spool;
 mod tests_section;
 
 pub(super) use routes::routes;
 pub(super) use sinks::sinks;
 pub(super) use sources::{admin, sources};
+pub(super) use spool::spool;
 pub(super) use tests_section::tests;
 
 use super::locate::locate;

@@ -4,7 +4,7 @@ use super::Check;
 use super::Step::{self, Key};
 use crate::config::de::unknown;
 use crate::config::file::SinkKind;
-use crate::config::plan::{MemoryPlan, SinkPlan};
+use crate::config::plan::{MemoryPlan, SinkPlan, SpoolPlan};
 use crate::config::value::{Size, Span};
 use crate::encode::{Target, Template};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
@@ -47,17 +47,23 @@ pub(in crate::config) fn sinks(
     check: &mut Check<'_>,
     sinks: &[(String, SinkKind)],
     memory: &MemoryPlan,
+    spool: &SpoolPlan,
 ) -> Vec<SinkPlan> {
     // Even shares: which sink will need more is known only when it is down.
     let bound = memory.queues / sinks.len().max(1) as u64;
+    // Where objects grow.
+    let room = match spool {
+        SpoolPlan::Memory => ("memory", bound),
+        SpoolPlan::Disk { quota, .. } => ("spool.size", *quota),
+    };
     let plans = sinks.iter().map(|(name, kind)| {
         check.name(&[Key("sinks"), Key(name)], name);
         match kind {
-            SinkKind::S3(config) => s3(check, name, config, bound),
+            SinkKind::S3(config) => s3(check, name, config, room),
             SinkKind::CloudWatchLogs(config) => cloudwatch_logs(check, name, config),
             SinkKind::File(config) => {
                 template(check, name, "prefix", &config.prefix, Target::Prefix);
-                object(check, name, &config.object, bound);
+                object(check, name, &config.object, room);
                 retry(check, name, &config.retry);
                 if config.path.as_os_str().is_empty() {
                     check.problem(&at(name, &["path"]), "the path is empty");
@@ -80,7 +86,7 @@ fn template(check: &mut Check<'_>, name: &str, key: &str, text: &str, target: Ta
     }
 }
 
-fn object(check: &mut Check<'_>, name: &str, object: &ObjectConfig, bound: u64) {
+fn object(check: &mut Check<'_>, name: &str, object: &ObjectConfig, (key, bound): (&str, u64)) {
     if object.size < LEAST_OBJECT || object.size > LARGEST_OBJECT {
         let message = format!("an object may have {LEAST_OBJECT} to {LARGEST_OBJECT}, not {}", object.size);
         check.problem(&at(name, &["object", "size"]), message);
@@ -95,10 +101,10 @@ fn object(check: &mut Check<'_>, name: &str, object: &ObjectConfig, bound: u64) 
         check.problem(&at(name, &["object", "age"]), format!("an object needs at least 1s, not {}", object.age));
     }
     let pressure = bound / 100 * PRESSURE_PERCENT;
-    if object.size.0 > pressure && pressure < PART.0 {
+    if object.size.0 > pressure && (pressure < PART.0 || key != "memory") {
         check.warn(format!(
-            "sinks.{name}.object.size: objects of {} will be closed at about {} because the queue in memory has only \
-             {}; give more `memory`, or ask for smaller objects",
+            "sinks.{name}.object.size: objects of {} will be closed at about {} because the sink's queue has only {}; \
+             give more `{key}`, or ask for smaller objects",
             object.size,
             Size(pressure),
             Size(bound)
@@ -115,9 +121,9 @@ fn retry(check: &mut Check<'_>, name: &str, retry: &RetryConfig) {
     }
 }
 
-fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, bound: u64) {
+fn s3(check: &mut Check<'_>, name: &str, config: &S3Config, room: (&str, u64)) {
     template(check, name, "prefix", &config.prefix, Target::Prefix);
-    object(check, name, &config.object, bound);
+    object(check, name, &config.object, room);
     retry(check, name, &config.retry);
     bucket(check, name, &config.bucket);
     aws(check, name, &config.region, &config.endpoint, &config.role_arn, &config.external_id);

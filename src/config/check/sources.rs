@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use super::Check;
 use super::Step::{Index, Key};
 use crate::config::file::{AdminSection, SourceKind};
-use crate::config::plan::{AdminPlan, SourcePlan};
+use crate::config::plan::{AdminPlan, SourcePlan, SpoolPlan};
 use crate::config::value::Size;
-use crate::source::forward::{Address, ForwardConfig};
+use crate::source::forward::{AckMode, Address, ForwardConfig};
 
 /// Fluentd and Fluent Bit give up on an ack after 190 s and more, small clients after 60 s: a longer wait makes them
 /// send everything twice.
@@ -17,7 +17,11 @@ const LONGEST_ACK_WAIT_SECS: u64 = 60;
 const LEAST_FRAME: Size = Size::kib(32);
 
 /// Checks all sources, and the addresses of all listeners against each other.
-pub(in crate::config) fn sources(check: &mut Check<'_>, sources: &[(String, SourceKind)]) -> Vec<SourcePlan> {
+pub(in crate::config) fn sources(
+    check: &mut Check<'_>,
+    sources: &[(String, SourceKind)],
+    spool: &SpoolPlan,
+) -> Vec<SourcePlan> {
     if check.names("sources").is_some_and(|names| names.is_empty()) {
         let message =
             "no source is configured; write for example `sources: {forward: {listen: [tcp://127.0.0.1:24224]}}`";
@@ -28,7 +32,9 @@ pub(in crate::config) fn sources(check: &mut Check<'_>, sources: &[(String, Sour
         check.name(&[Key("sources"), Key(name)], name);
         let SourceKind::Forward(config) = kind;
         forward(check, name, config);
-        SourcePlan { name: name.clone(), kind: kind.clone(), listen: listen(check, name, config, &mut seen) }
+        let listen = listen(check, name, config, &mut seen);
+        let ack = Some(ack(check, name, config, spool));
+        SourcePlan { name: name.clone(), kind: SourceKind::Forward(ForwardConfig { ack, ..config.clone() }), listen }
     });
     plans.collect()
 }
@@ -57,13 +63,27 @@ fn forward(check: &mut Check<'_>, name: &str, config: &ForwardConfig) {
             config.ack_wait
         ));
     }
-    if config.ack == crate::source::forward::AckMode::Delivered {
-        check.warn(format!(
+}
+
+/// When chunks are acked: as asked for, else as soon as a crash cannot take them any more.
+fn ack(check: &mut Check<'_>, name: &str, config: &ForwardConfig, spool: &SpoolPlan) -> AckMode {
+    match (config.ack, spool) {
+        (Some(AckMode::Durable), SpoolPlan::Memory) => {
+            let message = "`durable` needs a disk: write `spool: {path: /var/lib/logweir, size: 2GiB}`; without one, \
+                           accepted: received, delivered";
+            check.problem(&[Key("sources"), Key(name), Key("ack")], message);
+        }
+        (Some(AckMode::Delivered), _) => check.warn(format!(
             "sources.{name}.ack: with `delivered` an object is closed {} after a sender begins to wait for it, which \
              makes many small objects",
             config.ack_wait
-        ));
+        )),
+        _ => {}
     }
+    config.ack.unwrap_or(match spool {
+        SpoolPlan::Memory => AckMode::Received,
+        SpoolPlan::Disk { .. } => AckMode::Durable,
+    })
 }
 
 fn listen(check: &mut Check<'_>, name: &str, config: &ForwardConfig, seen: &mut Vec<Address>) -> Vec<Address> {

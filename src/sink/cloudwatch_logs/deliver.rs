@@ -68,8 +68,9 @@ impl Delivery {
     }
 
     /// Delivers what is leased, or counts why not. When it is cancelled, the lease counts its records as abandoned.
-    pub(super) async fn fly(self: Arc<Self>, target: Arc<Target>, lease: Lease) -> Carried {
-        let blocks: Arc<[Bytes]> = lease.blocks().iter().map(|block| block.data.clone()).collect();
+    pub(super) async fn fly(self: Arc<Self>, target: Arc<Target>, mut lease: Lease) -> Carried {
+        let loaded = lease.load(0..lease.blocks()).await;
+        let blocks: Arc<[Bytes]> = loaded.data().into();
         let now_millis = self.clock.unix() / 1_000_000;
         let plan = plan(&blocks, now_millis, LIMITS);
         let mut rejects = plan.rejects;
@@ -110,6 +111,7 @@ impl Delivery {
                 }
             }
         }
+        drop(loaded);
         lease.into_receipt().settled(rejects.as_slice());
         carried
     }

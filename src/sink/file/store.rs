@@ -133,6 +133,15 @@ impl ObjectStore for FileStore {
         self.attempt(Self::APIS.create, 0, work).await
     }
 
+    fn resume(&self, _: &str, _: &str) -> Option<FileUpload> {
+        // What a dead process wrote aside is removed with its directory.
+        None
+    }
+
+    fn id(_: &FileUpload) -> Option<&str> {
+        None
+    }
+
     async fn part(&self, upload: &FileUpload, number: u32, body: &[Bytes]) -> Attempt<()> {
         let file = Arc::clone(&upload.file);
         let (bytes, body) = (len(body), body.to_vec());

@@ -75,6 +75,8 @@ pub(super) struct Cutter {
     pub(super) age: Duration,
     pub(super) ack_wait: Duration,
     pub(super) limits: Limits,
+    /// Nothing goes out before an object is closed: its blocks are on disk until it is confirmed.
+    pub(super) whole: bool,
 }
 
 impl Cutter {
@@ -83,7 +85,7 @@ impl Cutter {
     pub(super) fn verdict(&self, object: &Candidate, now: Moment, draining: Option<Moment>) -> Verdict {
         match self.reason(object, now, draining) {
             Ok(reason) => self.close(object, reason),
-            Err(_) if self.takes(object) > self.limits.part => Verdict::Part(self.limits.part),
+            Err(_) if !self.whole && self.takes(object) > self.limits.part => Verdict::Part(self.limits.part),
             Err(due) => Verdict::Wait(due),
         }
     }
@@ -91,6 +93,9 @@ impl Cutter {
     /// Closes an object, or takes a step towards it.
     pub(super) fn close(&self, object: &Candidate, reason: ClosedBy) -> Verdict {
         let (bytes, part) = (self.takes(object), self.limits.part);
+        if self.whole {
+            return Verdict::Close(bytes, reason);
+        }
         if bytes > part && object.parts + 1 < MAX_PARTS {
             return Verdict::Part(part);
         }
@@ -134,8 +139,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
     const PART: u64 = LIMITS.part;
-    const CUTTER: Cutter =
-        Cutter { size: 64 * MIB, age: Duration::from_secs(300), ack_wait: Duration::from_secs(10), limits: LIMITS };
+    const CUTTER: Cutter = Cutter {
+        size: 64 * MIB,
+        age: Duration::from_secs(300),
+        ack_wait: Duration::from_secs(10),
+        limits: LIMITS,
+        whole: false,
+    };
 
     fn object(ready: u64, sent: u64) -> Candidate {
         let partition = Arc::new(Partition::Whole);
@@ -179,6 +189,15 @@ mod tests {
         let later = Duration::from_secs(102);
         assert_eq!(drain(&compressing, now), Verdict::Wait(later));
         assert_eq!(drain(&compressing, later), Verdict::Close(5, ClosedBy::Drain));
+    }
+
+    #[test]
+    fn a_whole_object_goes_out_in_one_piece_when_it_is_closed() {
+        let whole = Cutter { whole: true, ..CUTTER };
+        let at = |secs, ready| whole.verdict(&object(ready, 0), Duration::from_secs(secs), None);
+        assert_eq!(at(101, 20 * MIB), Verdict::Wait(Duration::from_secs(400)));
+        assert_eq!(at(101, 80 * MIB), Verdict::Close(64 * MIB, ClosedBy::Size));
+        assert_eq!(at(400, 20 * MIB), Verdict::Close(20 * MIB, ClosedBy::Age));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Blocks stay in the queue until a request can take them: there they still count for `when_full`, and objects grow
 //! while the store is slow. An object in parts is in the hands of one request at a time; objects that were closed
-//! before go on beside it.
+//! before go on beside it. With a queue on disk an object is cut as a whole; what the last process left unfinished is
+//! brought to its end first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -12,11 +13,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
 use super::key::Namer;
 use super::upload::{Shared, Upload};
+use super::whole::Whole;
 use super::{LIMITS, Limits, ObjectStore, REQUESTS};
 use crate::encode::{Compression, Moment, Partition};
 use crate::sink::SinkContext;
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::retry::Retry;
+use crate::spool::Lease;
+use crate::spool::disk::CutEntry;
 
 /// How the objects of a sink are made.
 #[derive(Clone, Debug)]
@@ -83,6 +87,8 @@ struct Driver<S: ObjectStore> {
     draining: Option<Moment>,
     /// Requests under way at once, at most.
     requests: usize,
+    /// Objects that the last process had begun.
+    unfinished: VecDeque<(CutEntry, Lease)>,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -96,11 +102,19 @@ impl<S: ObjectStore> Driver<S> {
         // An empty size would never let a block in.
         let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
         Self {
-            cutter: Cutter { size, age, ack_wait: context.ack_wait, limits },
+            cutter: Cutter { size, age, ack_wait: context.ack_wait, limits, whole: context.queue.is_on_disk() },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),
             draining: context.is_draining().then(|| context.clock.now()),
             requests: requests(context.queue.fill_level().1, limits.part),
-            shared: Arc::new(Shared { retry, store, objects, limits, metrics: context.metrics.clone() }),
+            shared: Arc::new(Shared {
+                retry,
+                store,
+                objects,
+                limits,
+                metrics: context.metrics.clone(),
+                queue: Arc::clone(&context.queue),
+            }),
+            unfinished: context.queue.unfinished().into(),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),
@@ -109,11 +123,17 @@ impl<S: ObjectStore> Driver<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.tasks.is_empty() && self.growing.is_empty()
+        self.tasks.is_empty() && self.growing.is_empty() && self.unfinished.is_empty()
     }
 
     /// Begins what is due, as far as requests are free. Returns when to look again, unless something changes before.
     fn step(&mut self, now: Moment) -> Option<Moment> {
+        while self.tasks.len() < self.requests
+            && let Some((cut, lease)) = self.unfinished.pop_front()
+        {
+            let whole = Whole::again(Arc::clone(&self.shared), cut, lease);
+            self.tasks.spawn(whole_task(whole, "restart"));
+        }
         loop {
             let mut candidates = self.candidates();
             // The oldest first, so that none starves behind a busy partition.
@@ -137,9 +157,11 @@ impl<S: ObjectStore> Driver<S> {
     /// Under pressure, closes the largest object that waits only for size or age.
     fn relieve(&mut self, candidates: &[Candidate]) -> bool {
         let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
-        let (used, bound) = self.context.queue.fill_level();
+        let (used, bound) = self.context.queue.pressure();
         let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
-        if !is_pressed(used, waiting, bound) || self.tasks.len() >= self.requests {
+        // What is not known one by one can only come when what is known has gone.
+        let pressed = is_pressed(used, waiting, bound) || self.context.queue.is_behind();
+        if !pressed || self.tasks.len() >= self.requests {
             return false;
         }
         let Some(largest) = candidates.iter().max_by_key(held) else { return false };
@@ -149,8 +171,8 @@ impl<S: ObjectStore> Driver<S> {
 
     /// Objects as they would be now, those left out that a request works on.
     fn candidates(&self) -> Vec<Candidate> {
-        let mut waiting = self.context.queue.lanes();
-        waiting.retain(|lane| lane.ready_blocks > 0);
+        let waiting = self.context.queue.lanes();
+        let unready = self.context.queue.is_filling();
         let mut ready: HashMap<Arc<Partition>, Candidate> = HashMap::with_capacity(waiting.len());
         for lane in waiting {
             let candidate = Candidate {
@@ -158,7 +180,7 @@ impl<S: ObjectStore> Driver<S> {
                 opened: lane.opened,
                 awaited: lane.awaited_since,
                 ready: lane.ready_bytes,
-                unready: lane.unready_blocks > 0,
+                unready,
                 pending: 0,
                 sent: 0,
                 parts: 0,
@@ -174,7 +196,7 @@ impl<S: ObjectStore> Driver<S> {
                 partition: Arc::clone(partition),
                 opened: upload.opened,
                 awaited: upload.awaited.into_iter().chain(lane.as_ref().and_then(|lane| lane.awaited)).min(),
-                unready: lane.as_ref().is_some_and(|lane| lane.unready),
+                unready,
                 ready: lane.map_or(0, |lane| lane.ready),
                 pending: upload.pending(),
                 sent: upload.sent,
@@ -193,15 +215,20 @@ impl<S: ObjectStore> Driver<S> {
             Verdict::Close(bytes, by) => (bytes, Some(by)),
         };
         let partition = &candidate.partition;
-        let lease = if bytes > 0 { self.context.queue.take(partition, bytes) } else { None };
+        let mut lease = if bytes > 0 { self.context.queue.take(partition, bytes) } else { None };
+        if let Some(lease) = lease.take_if(|_| self.cutter.whole) {
+            let key = self.namer.key(partition, lease.first());
+            let whole = Whole::new(Arc::clone(&self.shared), key, lease);
+            self.tasks.spawn(whole_task(whole, close.map_or("", ClosedBy::as_str)));
+            return true;
+        }
         let upload = match (self.growing.remove(partition), lease) {
             (Some(mut upload), lease) => {
                 lease.into_iter().for_each(|lease| upload.add(lease));
                 upload
             }
             (None, Some(lease)) => {
-                let first = lease.blocks().first().map_or(0, |block| block.sequence);
-                let key = self.namer.key(partition, first);
+                let key = self.namer.key(partition, lease.first());
                 Upload::begin(Arc::clone(&self.shared), key, Arc::clone(partition), lease)
             }
             (None, None) => return false,
@@ -236,4 +263,10 @@ impl<S: ObjectStore> Driver<S> {
             }
         }
     }
+}
+
+/// Sends a whole object; nothing is left of it.
+async fn whole_task<S: ObjectStore>(whole: Whole<S>, by: &'static str) -> Left<S> {
+    whole.send(by).await;
+    None
 }

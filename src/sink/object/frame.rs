@@ -8,7 +8,7 @@ use std::io::{Error, Result, Write};
 
 use bytes::Bytes;
 
-use crate::encode::{Block, Compression};
+use crate::encode::{BlockMeta, Compression};
 
 /// Frames below this are joined with their neighbours: at 32 KiB a frame of its own still costs some 10 % of ratio.
 const SMALL: usize = 32 << 10;
@@ -23,20 +23,53 @@ pub(super) struct Piece {
     plain_len: u64,
 }
 
-impl From<&Block> for Piece {
-    fn from(block: &Block) -> Self {
-        Self { data: block.data.clone(), plain_len: block.meta.plain_len }
+/// How a block is compressed, told by its first bytes, which no line begins with: one on disk may be older than the
+/// config.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    None,
+    Zstd,
+    Gzip,
+}
+
+impl Kind {
+    fn of(data: &[u8]) -> Self {
+        match data {
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            _ => Self::None,
+        }
     }
 }
 
 impl Piece {
+    /// Of a block that could be read.
+    pub(super) fn new(meta: &BlockMeta, data: &Bytes) -> Option<Self> {
+        (!data.is_empty()).then(|| Self { data: data.clone(), plain_len: meta.plain_len })
+    }
+
+    /// Whether it is compressed as its object is.
+    fn fits(&self, compression: Compression) -> bool {
+        let kind = match compression {
+            Compression::None => Kind::None,
+            Compression::Zstd(_) => Kind::Zstd,
+            Compression::Gzip(_) => Kind::Gzip,
+        };
+        Kind::of(&self.data) == kind
+    }
+
+    /// Whether it is better not to stand alone.
+    fn is_small(&self, compression: Compression) -> bool {
+        compression != Compression::None && self.data.len() < SMALL
+    }
+
     /// The lines. Cannot inflate beyond what the block was sealed with.
-    fn plain(&self, compression: Compression) -> Result<Bytes> {
+    fn plain(&self) -> Result<Bytes> {
         let len = usize::try_from(self.plain_len).map_err(Error::other)?;
-        let plain = match compression {
-            Compression::None => return Ok(self.data.clone()),
-            Compression::Zstd(_) => zstd::bulk::decompress(&self.data, len)?,
-            Compression::Gzip(_) => {
+        let plain = match Kind::of(&self.data) {
+            Kind::None => return Ok(self.data.clone()),
+            Kind::Zstd => zstd::bulk::decompress(&self.data, len)?,
+            Kind::Gzip => {
                 let mut plain = vec![0; len];
                 let wrote = libdeflater::Decompressor::new()
                     .gzip_decompress(&self.data, &mut plain)
@@ -50,16 +83,35 @@ impl Piece {
 }
 
 /// Whether [`join_small`] would change anything.
-pub(super) fn has_small(pieces: &[Piece], compression: Compression) -> bool {
-    compression != Compression::None && pieces.windows(2).any(|pair| pair.iter().all(|piece| piece.data.len() < SMALL))
+fn has_small(pieces: &[Piece], compression: Compression) -> bool {
+    pieces.iter().any(|piece| !piece.fits(compression))
+        || pieces.windows(2).any(|pair| pair.iter().all(|piece| piece.is_small(compression)))
 }
 
-/// The pieces with small neighbours joined. What does not decompress stays as it is: it is no worse than before.
-pub(super) fn join_small(pieces: Vec<Piece>, compression: Compression) -> Vec<Bytes> {
+/// The pieces of some blocks; those that could not be read are left out.
+pub(super) fn pieces<'a>(metas: impl Iterator<Item = &'a BlockMeta>, data: &[Bytes]) -> Vec<Piece> {
+    metas.zip(data).filter_map(|(meta, data)| Piece::new(meta, data)).collect()
+}
+
+/// As [`join_small`], off the reactor where there is anything to do.
+pub(super) async fn joined(pieces: Vec<Piece>, compression: Compression) -> Result<Vec<Bytes>> {
+    match has_small(&pieces, compression) {
+        true => off_reactor(move || Ok(join_small(pieces, compression))).await,
+        false => Ok(pieces.into_iter().map(|piece| piece.data).collect()),
+    }
+}
+
+pub(super) async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(Error::other)?
+}
+
+/// The pieces with small neighbours joined, all compressed alike. What does not decompress stays as it is: it is no
+/// worse than before.
+fn join_small(pieces: Vec<Piece>, compression: Compression) -> Vec<Bytes> {
     let mut out = Vec::with_capacity(pieces.len());
     let mut run: Vec<Piece> = Vec::new();
     for piece in pieces {
-        let small = piece.data.len() < SMALL;
+        let small = piece.is_small(compression) || !piece.fits(compression);
         let run_len: u64 = run.iter().map(|piece| piece.plain_len).sum();
         if !small || run_len + piece.plain_len > JOINED {
             join(&mut run, compression, &mut out);
@@ -76,9 +128,10 @@ pub(super) fn join_small(pieces: Vec<Piece>, compression: Compression) -> Vec<By
 /// Empties the run into one frame.
 fn join(run: &mut Vec<Piece>, compression: Compression, out: &mut Vec<Bytes>) {
     let run = std::mem::take(run);
-    let joined = match run.len() {
-        0 | 1 => None,
-        _ => run.iter().map(|piece| piece.plain(compression)).collect::<Result<Vec<Bytes>>>().ok(),
+    let joined = match &*run {
+        [] => None,
+        [one] if one.fits(compression) => None,
+        _ => run.iter().map(Piece::plain).collect::<Result<Vec<Bytes>>>().ok(),
     };
     match joined {
         Some(plain) => out.push(compression.compress(&plain.concat())),
@@ -88,7 +141,6 @@ fn join(run: &mut Vec<Piece>, compression: Compression, out: &mut Vec<Bytes>) {
 
 /// A frame that grows over all parts of an object.
 pub(super) struct SingleFrame {
-    compression: Compression,
     encoder: Encoder,
 }
 
@@ -109,13 +161,13 @@ impl SingleFrame {
                 Encoder::Gzip(flate2::write::GzEncoder::new(Vec::new(), level))
             }
         };
-        Ok(Self { compression, encoder })
+        Ok(Self { encoder })
     }
 
     /// Compresses further blocks into the frame.
     pub(super) fn add(&mut self, pieces: &[Piece]) -> Result<()> {
         for piece in pieces {
-            let plain = piece.plain(self.compression)?;
+            let plain = piece.plain()?;
             match &mut self.encoder {
                 Encoder::Plain(out) => out.extend_from_slice(&plain),
                 Encoder::Zstd(encoder) => encoder.write_all(&plain)?,

@@ -2,8 +2,9 @@
 //! drain. The store behind them is S3 or a directory.
 //!
 //! [`run`] is the one task of such a sink. `cutter` decides when an object is closed, `driver` takes blocks from the
-//! queue and keeps up to [`REQUESTS`] requests under way, `upload` brings one object to its end, `frame` compresses
-//! anew what should not go out as it lies in the queue, `key` names objects.
+//! queue and keeps up to [`REQUESTS`] requests under way, `upload` brings one object to its end whose parts go out as
+//! they fill, `whole` one whose blocks are on disk, `frame` compresses anew what should not go out as it lies in the
+//! queue, `key` names objects.
 
 mod cutter;
 mod driver;
@@ -12,6 +13,7 @@ mod key;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod whole;
 
 pub use driver::{Objects, run};
 
@@ -68,7 +70,8 @@ pub struct Apis {
 }
 
 /// Where objects are kept. Each call is one attempt; the caller repeats it, and begins a part or the end of an upload
-/// only after all earlier parts are confirmed. An attempt may be dropped before its end and repeated.
+/// only after all earlier parts are confirmed. An attempt may be dropped before its end and repeated, by this process
+/// or the next: a key stands for one object for ever, so that one which is there already is done.
 pub trait ObjectStore: Send + Sync + 'static {
     /// An object that is written in parts.
     type Upload: Send + Sync + 'static;
@@ -87,6 +90,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn put(&self, key: &str, body: &[Bytes]) -> impl Future<Output = Attempt<()>> + Send;
     /// Begins an object in parts.
     fn create(&self, key: &str) -> impl Future<Output = Attempt<Self::Upload>> + Send;
+    /// What a process that was killed has begun, by the id that [`ObjectStore::id`] told of it, so that it can be
+    /// aborted; none if nothing of it is left.
+    fn resume(&self, key: &str, id: &str) -> Option<Self::Upload>;
+    /// What tells the next process of an upload; none if there is no need.
+    fn id(upload: &Self::Upload) -> Option<&str>;
     /// Writes part `number`, counted from 1.
     fn part(
         &self,
@@ -96,6 +104,6 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> impl Future<Output = Attempt<Self::Part>> + Send;
     /// Ends an object in parts; only now it appears.
     fn complete(&self, upload: &Self::Upload, parts: &[Self::Part]) -> impl Future<Output = Attempt<()>> + Send;
-    /// Gives up an object in parts; what the store has of it is removed. Never called once a part's bytes were let go.
+    /// Gives up an object in parts; what the store has of it is removed. Never called once the only copy of a part's bytes was let go.
     fn abort(&self, upload: Self::Upload) -> impl Future<Output = Attempt<()>> + Send;
 }

@@ -12,18 +12,18 @@ use bytes::Bytes;
 
 use super::cutter::ClosedBy;
 use super::driver::Objects;
-use super::frame::{self, Piece, SingleFrame};
+use super::frame::{self, SingleFrame};
 use super::{Limits, ObjectStore};
 use crate::encode::{Moment, Partition};
 use crate::metrics::SinkMetrics;
 use crate::sink::retry::{GivenUp, Retry};
-use crate::spool::{Lease, Receipt};
+use crate::spool::{Lease, Queue, Receipt};
 
 /// What records count as whose bytes were let go, in an object that could not be completed.
 const UPLOAD_FAILED: &str = "upload_failed";
 
 /// What the one attempt to abort an upload may take.
-const ABORT_WAIT: Duration = Duration::from_secs(10);
+pub(super) const ABORT_WAIT: Duration = Duration::from_secs(10);
 
 /// What the uploads of a sink share.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(super) struct Shared<S> {
     pub(super) limits: Limits,
     pub(super) retry: Retry,
     pub(super) metrics: SinkMetrics,
+    pub(super) queue: Arc<Queue>,
 }
 
 /// An object that is not complete.
@@ -65,15 +66,15 @@ struct Multipart<S: ObjectStore> {
 }
 
 /// Bytes for one request.
-struct Body {
-    data: Vec<Bytes>,
-    len: u64,
+pub(super) struct Body {
+    pub(super) data: Vec<Bytes>,
+    pub(super) len: u64,
 }
 
 impl<S: ObjectStore> Upload<S> {
     /// An object that begins with these blocks.
     pub(super) fn begin(shared: Arc<Shared<S>>, key: String, partition: Arc<Partition>, lease: Lease) -> Self {
-        let opened = lease.blocks().iter().map(|block| block.meta.opened).min().unwrap_or_default();
+        let opened = lease.metas().map(|meta| meta.opened).min().unwrap_or_default();
         let mut upload = Self {
             shared,
             key,
@@ -92,8 +93,8 @@ impl<S: ObjectStore> Upload<S> {
 
     /// Appends blocks.
     pub(super) fn add(&mut self, lease: Lease) {
-        let awaited = lease.blocks().iter().filter(|block| !block.meta.tickets.is_empty());
-        self.awaited = awaited.map(|block| block.meta.opened).chain(self.awaited).min();
+        let awaited = lease.metas().filter(|meta| !meta.tickets.is_empty()).map(|meta| meta.opened);
+        self.awaited = awaited.chain(self.awaited).min();
         self.pending.push(lease);
     }
 
@@ -220,25 +221,24 @@ impl<S: ObjectStore> Upload<S> {
 
     /// Says that what is pending is lost.
     fn warn(&self, given_up: &GivenUp) {
-        let records = self.pending.iter().flat_map(Lease::blocks).map(|block| block.meta.count.records).sum();
+        let records = self.pending.iter().flat_map(Lease::metas).map(|meta| meta.count.records).sum();
         self.shared.retry.lost(records, given_up);
     }
 
     /// The bytes of what is pending, as they go out.
     async fn body(&mut self, last: bool) -> io::Result<Body> {
         let compression = self.shared.objects.compression;
-        let fresh: Vec<Piece> =
-            self.pending.iter().skip(self.framed).flat_map(Lease::blocks).map(Piece::from).collect();
+        let mut fresh = Vec::new();
+        for lease in self.pending.iter_mut().skip(self.framed) {
+            let loaded = lease.load(0..lease.blocks()).await;
+            fresh.extend(frame::pieces(lease.metas(), loaded.data()));
+        }
         if !self.shared.objects.single_frame {
-            let data = match frame::has_small(&fresh, compression) {
-                true => off_reactor(move || Ok(frame::join_small(fresh, compression))).await?,
-                false => fresh.into_iter().map(|piece| piece.data).collect(),
-            };
-            return Ok(Body::of(data));
+            return Ok(Body::of(frame::joined(fresh, compression).await?));
         }
         self.framed = self.pending.len();
         let frame = self.frame.take();
-        let (frame, out) = off_reactor(move || {
+        let (frame, out) = frame::off_reactor(move || {
             let mut frame = match frame {
                 Some(frame) => frame,
                 None => SingleFrame::begin(compression)?,
@@ -265,18 +265,14 @@ impl<S: ObjectStore> Upload<S> {
 }
 
 impl Body {
-    fn of(mut data: Vec<Bytes>) -> Self {
+    pub(super) fn of(mut data: Vec<Bytes>) -> Self {
         data.retain(|piece| !piece.is_empty());
         let len = data.iter().map(|piece| piece.len() as u64).sum();
         Self { data, len }
     }
 }
 
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
-fn corrupt(error: io::Error) -> GivenUp {
+pub(super) fn corrupt(error: io::Error) -> GivenUp {
     let text = format!("a block does not decompress ({error}); this is a defect of logweir or of the memory");
     GivenUp::Rejected("corrupt_block", text)
 }

@@ -4,6 +4,10 @@
 //! travels in a header. What can be mended outside (a missing bucket, permission or key) is worth another try and is
 //! told with what to do; only what this very object makes impossible is rejected. There is no `Content-Encoding`: it
 //! would make HTTP clients unpack what the key's extension says is packed.
+//!
+//! Objects are made with `If-None-Match: *`: a key stands for one object for ever, so 412 says that it is there, and a
+//! repetition neither makes a second version nor tells those who listen for new objects a second time. Stores that do
+//! not know the header (501) are asked without it, and an object is overwritten by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +33,8 @@ pub struct S3Store {
     storage_class: Option<StorageClass>,
     kms_key: Option<String>,
     service: Service<Client>,
+    /// The store does not know `If-None-Match`.
+    unconditional: AtomicBool,
 }
 
 /// A multipart upload under way.
@@ -73,6 +79,7 @@ impl S3Store {
             storage_class: config.storage_class.as_deref().map(StorageClass::from),
             kms_key: config.kms_key.clone(),
             service,
+            unconditional: AtomicBool::new(false),
         }
     }
 
@@ -133,6 +140,34 @@ impl S3Store {
         }
     }
 
+    /// What makes a request fail when its key is there already.
+    fn if_none_match(&self) -> Option<&'static str> {
+        (!self.unconditional.load(Ordering::Relaxed)).then_some("*")
+    }
+
+    /// What a failure says about the condition: the object is there, or the request is to be repeated without it.
+    fn judge_condition(&self, failure: &Failure) -> Option<Attempt<()>> {
+        match &*failure.code {
+            "PreconditionFailed" => Some(Attempt::Done(())),
+            "NotImplemented" if !self.unconditional.swap(true, Ordering::Relaxed) => {
+                Some(Attempt::Retry(None, format!("s3://{}: it does not know If-None-Match", self.bucket)))
+            }
+            _ if failure.status == 412 => Some(Attempt::Done(())),
+            _ => None,
+        }
+    }
+
+    async fn abort_upload(&self, upload: &S3Upload) -> Result<(), Failure> {
+        let result = self
+            .service
+            .attempt("AbortMultipartUpload", 0, |client| {
+                let request = client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
+                request.upload_id(&upload.id).send()
+            })
+            .await;
+        result.map(|_| ())
+    }
+
     /// Whether the object that an upload should have made is there; `None` when that may not be asked.
     async fn exists(&self, key: &str) -> Option<bool> {
         let head = self
@@ -158,10 +193,13 @@ impl ObjectStore for S3Store {
             .service
             .attempt("PutObject", len, |client| {
                 let request = client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(body));
-                self.dress_put(request).send()
+                self.dress_put(request.set_if_none_match(self.if_none_match().map(Into::into))).send()
             })
             .await;
-        self.settle("s3:PutObject", result.map(|_| ()))
+        match result {
+            Ok(_) => Attempt::Done(()),
+            Err(failure) => self.judge_condition(&failure).unwrap_or_else(|| self.judge("s3:PutObject", failure)),
+        }
     }
 
     async fn create(&self, key: &str) -> Attempt<S3Upload> {
@@ -200,14 +238,15 @@ impl ObjectStore for S3Store {
     }
 
     async fn abort(&self, upload: S3Upload) -> Attempt<()> {
-        let result = self
-            .service
-            .attempt("AbortMultipartUpload", 0, |client| {
-                let request = client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
-                request.upload_id(&upload.id).send()
-            })
-            .await;
-        self.settle("s3:AbortMultipartUpload", result.map(|_| ()))
+        self.settle("s3:AbortMultipartUpload", self.abort_upload(&upload).await)
+    }
+
+    fn resume(&self, key: &str, id: &str) -> Option<S3Upload> {
+        Some(S3Upload { key: key.into(), id: id.into(), maybe_complete: AtomicBool::new(false) })
+    }
+
+    fn id(upload: &S3Upload) -> Option<&str> {
+        Some(&upload.id)
     }
 
     async fn complete(&self, upload: &S3Upload, parts: &[S3Part]) -> Attempt<()> {
@@ -217,6 +256,7 @@ impl ObjectStore for S3Store {
             .service
             .attempt("CompleteMultipartUpload", 0, |client| {
                 let request = client.complete_multipart_upload().bucket(&self.bucket).key(&upload.key);
+                let request = request.set_if_none_match(self.if_none_match().map(Into::into));
                 request.upload_id(&upload.id).multipart_upload(list).send()
             })
             .await;
@@ -224,6 +264,13 @@ impl ObjectStore for S3Store {
             Ok(_) => return Attempt::Done(()),
             Err(failure) => failure,
         };
+        if let Some(judged) = self.judge_condition(&failure) {
+            if judged == Attempt::Done(()) {
+                // The object is there, and this upload is one too many.
+                let _ = self.abort_upload(upload).await;
+            }
+            return judged;
+        }
         let maybe_complete = upload.maybe_complete.load(Ordering::Relaxed);
         if failure.code == "NoSuchUpload" {
             // Either someone aborted it, or an earlier attempt worked and its answer was lost. The key is ours alone.

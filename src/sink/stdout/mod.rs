@@ -64,7 +64,7 @@ async fn write_to<W: Write + Send + 'static>(context: SinkContext, out: W) {
 
 /// Writes one lease; gives the output back if it still has a reader.
 async fn deliver<W: Write + Send + 'static>(
-    lease: Lease,
+    mut lease: Lease,
     out: Option<W>,
     context: &SinkContext,
     trouble: &Seldom,
@@ -73,7 +73,8 @@ async fn deliver<W: Write + Send + 'static>(
         lease.dropped("broken_pipe");
         return None;
     };
-    let mut data: Vec<Bytes> = lease.blocks().iter().map(|block| block.data.clone()).collect();
+    let loaded = lease.load(0..lease.blocks()).await;
+    let mut data = loaded.data().to_vec();
     loop {
         let work = move || {
             let written = write(&mut out, &mut data);
@@ -196,10 +197,9 @@ mod tests {
             }
             let (plain_len, tickets) = (text.len() as u64, Tickets::none());
             let opened = Duration::ZERO;
-            let meta =
-                BlockMeta { partition: Arc::clone(&partition), count, plain_len, times: (0, 0), opened, tickets };
+            let meta = BlockMeta { partition, count, plain_len, times: (0, 0), opened, tickets };
             let sequence = queue.reserve(meta).expect("room");
-            queue.fill(&partition, sequence, Bytes::from_static(text.as_bytes()));
+            queue.fill(sequence, Bytes::from_static(text.as_bytes()));
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         phase.send_replace(Phase::Draining);

@@ -12,9 +12,9 @@ use crate::config::value::{Size, Span};
 pub struct ForwardConfig {
     /// Addresses to listen on: `unix:///path` and `tcp://host:port`. A tcp address answers UDP heartbeats too.
     pub listen: Vec<String>,
-    /// When a chunk is acked: `received` (routed and in the queues) or `delivered` (accepted by every sink).
-    #[serde(default)]
-    pub ack: AckMode,
+    /// When a chunk is acked: `received` (routed and in the queues), `durable` (its records are synced to the disk
+    /// spool) or `delivered` (accepted by every sink). Default `durable` with a disk spool, else `received`.
+    pub ack: Option<AckMode>,
     /// With `ack: delivered`, the longest that a waiting chunk's object stays open for more records.
     #[serde(default = "default_ack_wait")]
     pub ack_wait: Span,
@@ -34,6 +34,8 @@ pub enum AckMode {
     /// Routed and in the queues; a crash loses what is in memory.
     #[default]
     Received,
+    /// Synced to the disk spool; what is acked outlives a crash.
+    Durable,
     /// Accepted by every sink that the rules chose.
     Delivered,
 }

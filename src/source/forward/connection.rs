@@ -163,7 +163,7 @@ enum Claim {
     /// Settled by us when the last record has been taken.
     Received(u64),
     /// Settled by the last copy of the ticket.
-    Delivered(Ticket),
+    Ticket(Ticket),
 }
 
 /// The reading half.
@@ -312,7 +312,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             Some(Found::Chunk(token)) => self.claim = Some(self.claim(token)),
             Some(Found::Records(mut batch)) => {
                 self.in_a_row += batch.data.len();
-                if let Some(Claim::Delivered(ticket)) = &self.claim {
+                if let Some(Claim::Ticket(ticket)) = &self.claim {
                     batch.tickets = ticket.clone().into();
                 }
                 self.shared.intake.take(batch);
@@ -320,7 +320,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             Some(Found::End) => match self.claim.take() {
                 Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
                 // The last copy settles it; here that is already so when no record was taken.
-                Some(Claim::Delivered(_)) | None => {}
+                Some(Claim::Ticket(_)) | None => {}
             },
             Some(Found::Grow(_)) | None => {}
         }
@@ -330,11 +330,15 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         let number = self.acks.promise(token);
         match self.shared.ack {
             AckMode::Received => Claim::Received(number),
-            AckMode::Delivered => {
-                let acks = Arc::clone(&self.acks);
-                Claim::Delivered(Ticket::new(move |outcome| acks.settle(number, outcome)))
-            }
+            AckMode::Durable => Claim::Ticket(Ticket::durable(self.settle(number))),
+            AckMode::Delivered => Claim::Ticket(Ticket::new(self.settle(number))),
         }
+    }
+
+    /// What keeps or breaks a promise.
+    fn settle(&self, number: u64) -> impl FnOnce(Outcome) + Send + 'static {
+        let acks = Arc::clone(&self.acks);
+        move |outcome| acks.settle(number, outcome)
     }
 
     /// Waits until the queues have room for what comes next; called after the ack of what they have. Asked before
@@ -385,7 +389,7 @@ impl<R, I> Drop for Reading<'_, R, I> {
         }
         match self.claim.take() {
             Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Lost),
-            Some(Claim::Delivered(ticket)) => ticket.mark(Outcome::Lost),
+            Some(Claim::Ticket(ticket)) => ticket.mark(Outcome::Lost),
             None => {}
         }
     }

@@ -60,7 +60,7 @@ pub async fn serve<I: Intake>(
     let shared = Arc::new(Shared {
         intake,
         clock,
-        ack: config.ack,
+        ack: config.ack.unwrap_or_default(),
         frame_bound: config.limits.frame.0,
         inflated_bound: config.limits.inflated.0,
         frame_time: config.limits.frame_time.0,

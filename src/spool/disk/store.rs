@@ -19,7 +19,7 @@ use super::frame::{Header, MAGIC};
 use super::journal::{EndedPart, Entry, Journal};
 use super::ranges::Ranges;
 use super::segment::{self, DAMAGED, Location, SegmentFile, Walk};
-use crate::encode::{BlockMeta, Count, Moment};
+use crate::encode::{Block, BlockMeta, Count, Moment};
 use crate::record::{Tickets, UnixNanos};
 
 /// A segment that could not be read so often in a row is given up.
@@ -72,8 +72,6 @@ pub struct ToStore {
     pub meta: BlockMeta,
     /// Its bytes.
     pub data: Bytes,
-    /// CRC-32C of those.
-    pub checksum: u32,
 }
 
 /// A block that is on disk.
@@ -440,7 +438,7 @@ impl Store {
                 file: Arc::clone(&segment.file),
                 offset: content.len + frame.len() as u64,
                 len: header.len,
-                checksum: block.checksum,
+                checksum: header.checksum,
             });
             if content.blocks == 0 {
                 content.first = block.sequence;
@@ -476,7 +474,7 @@ impl Store {
         Header {
             sequence: block.sequence,
             len: u32::try_from(block.data.len()).expect("a block is far below 4 GiB"),
-            checksum: block.checksum,
+            checksum: Block::checksum(&block.data),
             count: meta.count,
             plain_len: meta.plain_len,
             times: meta.times,

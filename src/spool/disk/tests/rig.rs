@@ -393,6 +393,5 @@ pub(super) fn block(sequence: u64, size: u16, seed: u64) -> ToStore {
         opened: Duration::from_secs(sequence),
         tickets: Tickets::none(),
     };
-    let checksum = Block::checksum(&data);
-    ToStore { sequence, meta, data, checksum }
+    ToStore { sequence, meta, data }
 }
