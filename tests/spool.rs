@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logweir::encode::entries::EntryEncoder;
-use logweir::encode::{Block, BlockMeta, Compression, Count, Message, Partition};
+use logweir::encode::{BlockMeta, Compression, Count, Message, Partition};
 use logweir::record::{Record, Tag, Tickets};
 use logweir::spool::disk::{Anchor, Commit, Ended, Home, Limits, Store, ToStore};
 use serde_json::Value;
@@ -47,8 +47,7 @@ fn to_store(sequence: u64, partition: Partition, plain_len: usize, data: bytes::
         opened: Duration::ZERO,
         tickets: Tickets::none(),
     };
-    let checksum = Block::checksum(&data);
-    ToStore { sequence, meta, data, checksum }
+    ToStore { sequence, meta, data }
 }
 
 fn open(home: &Home, sink: &str, kind: &str) -> Store {

@@ -147,7 +147,7 @@ impl Look {
     /// The headers of a segment and what becomes of each block. Data is not read.
     pub fn walk(&self, segment: &Segment, each: &mut dyn FnMut(&Header, Fate)) -> Result<()> {
         let mut walk = Walk::new(Arc::clone(&segment.file), 0, segment.end());
-        while let Some(found) = walk.next()? {
+        while let Some(found) = walk.next_block()? {
             each(&found.header, self.fate(segment, found.header.sequence));
         }
         Ok(())

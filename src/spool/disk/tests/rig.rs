@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::encode::{Block, BlockMeta, Count, Partition};
+use crate::encode::{BlockMeta, Count, Partition};
 use crate::record::Tickets;
 use crate::spool::disk::files::Directory;
 use crate::spool::disk::sim::{Crash, Disk};
