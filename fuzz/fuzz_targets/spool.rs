@@ -2,8 +2,8 @@
 //! twice, and what has ended does not come back. No panic, no hang, no memory beyond what lies there.
 //!
 //! An input is a row of pieces: kind, length (u16 LE), bytes. Kinds: 0 bytes of the segment, 1 data of a block in it
-//! (the first byte is its sequence), 2 bytes of the journal, 3 an entry of it without length and checksum, 4 the next
-//! segment begins.
+//! (the first byte is its distance from the block before), 2 bytes of the journal, 3 an entry of it without length and
+//! checksum, else the next segment begins (the first byte is by how much sequences step back).
 
 #![no_main]
 
@@ -104,15 +104,17 @@ impl File for Open {
 }
 
 fn folder(mut input: &[u8]) -> Memory {
-    let (mut segments, mut entries) = (vec![MAGIC.to_vec()], Vec::new());
+    let (mut segments, mut entries, mut next) = (vec![MAGIC.to_vec()], Vec::new(), 0);
     while let [kind, low, high, behind @ ..] = input {
         let len = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
         let (bytes, behind) = behind.split_at(len);
+        let step = u64::from(bytes.first().copied().unwrap_or(0));
         let last = segments.last_mut().expect("there is one");
         match kind {
             0 => last.extend(bytes),
             1 => {
-                let sequence = u64::from(bytes.first().copied().unwrap_or(0));
+                let sequence = next + step;
+                next = sequence + 1;
                 let header = Header {
                     sequence,
                     len: bytes.len() as u32,
@@ -132,7 +134,10 @@ fn folder(mut input: &[u8]) -> Memory {
                 entries.extend(Block::checksum(bytes).to_le_bytes());
                 entries.extend(bytes);
             }
-            _ => segments.push(MAGIC.to_vec()),
+            _ => {
+                next = next.saturating_sub(step);
+                segments.push(MAGIC.to_vec());
+            }
         }
         input = behind;
     }
