@@ -25,7 +25,7 @@ pub(super) struct ExportArgs {
     /// Only this sink's (default: all)
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// Write <folder>.ndjson files into this directory; none that is there is overwritten
+    /// Write a file FOLDER.ndjson for each sink into this directory; none that is there is overwritten
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Delivered records too, as long as they are there
