@@ -13,6 +13,7 @@ mod record_json;
 mod run;
 mod schema;
 mod simulate;
+mod spool;
 mod test;
 mod version;
 
@@ -48,6 +49,7 @@ enum Command {
     Deadletter(deadletter::DeadletterArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Spool(spool::SpoolArgs),
     Version(version::VersionArgs),
 }
 
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Deadletter(args) => deadletter::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
+        Command::Spool(args) => spool::run(args),
         Command::Version(args) => version::run(args),
     };
     result.unwrap_or_else(|error| fail(&error))
@@ -124,16 +127,17 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
-        fn check(command: &mut clap::Command, name: &str) {
-            for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
-                let name = format!("{name} {}", sub.get_name());
-                let help = sub.render_help().to_string();
-                let last = help.trim_end().lines().last().unwrap_or_default();
-                assert!(help.contains("Example:") && last.contains(&name), "{help}");
-                check(sub, &name);
-            }
+        examples(&mut command, "logweir");
+    }
+
+    fn examples(command: &mut clap::Command, path: &str) {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            let help = sub.render_help().to_string();
+            let last = help.trim_end().lines().last().unwrap_or_default();
+            assert!(help.contains("Example:") && last.contains(&path), "{help}");
+            examples(sub, &path);
         }
-        check(&mut command, "logweir");
     }
 
     #[test]

@@ -296,11 +296,6 @@ impl Journal {
     pub fn has_grown(&self) -> bool {
         self.len > self.base * 2 && self.len - self.base > GROWTH
     }
-
-    /// Bytes that are written.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
 }
 
 /// Reads a whole journal; empty if there is none.

@@ -533,7 +533,7 @@ impl Store {
             if let Some(segment) = self.segments.get(&number) {
                 let mut walk = Walk::new(Arc::clone(&segment.file.file), cold.offset, segment.content.len);
                 while refill.blocks.len() < most {
-                    let found = match walk.next() {
+                    let found = match walk.next_block() {
                         Ok(Some(found)) => found,
                         Ok(None) => break,
                         Err(_) if !refill.blocks.is_empty() => return Ok(refill),
