@@ -22,14 +22,18 @@ SMALL = {
     "archive": {"object": {"size": "256KiB", "age": "1s"}},
     "oracle": {"rate": 1e6},
 }
-# Above 8 MiB: uploads in parts. So much that without acks it would lie in the kernel for longer than WINDOW.
+# Above 8 MiB: uploads in parts.
 LARGE = {
     "archive": {"object": {"size": "20MiB", "age": "4s"}, "compression": "none"},
     "oracle": {"rate": 16e6, "sizes": [2000, 8000], "modes": ["packed", "forward"], "connections": 2},
 }
+# As much as a connection takes, half of the connections without acks: does WINDOW hold there too?
+FAST = LARGE | {"oracle": LARGE["oracle"] | {"modes": ["packed", "docker"]}}
 
 
-@pytest.mark.parametrize("case, share, size", [("SIGKILL", 0.8, SMALL), ("SIGKILL, objects in parts", 0.2, LARGE)])
+@pytest.mark.parametrize("case, share, size", [
+    ("SIGKILL", 0.8, SMALL), ("SIGKILL, objects in parts", 0.2, LARGE), ("SIGKILL at full speed", 0.08, FAST),
+])
 def test_killed_at_any_moment(table, form, seed, case, share, size):
     kills = round(form.kills * share)
     with Rig(case, seed, **size) as rig:
