@@ -30,6 +30,10 @@ const READY: usize = 16 << 10;
 /// Bytes of blocks that are written and synced together, at most.
 const TOGETHER: u64 = 8 << 20;
 
+/// Bytes of blocks that wait for the disk, at most, while it works: sources are not read beyond. They are what a crash
+/// takes of records that nobody waits for an ack of, so on a machine that is short of CPU this bounds the time.
+pub(super) const UNWRITTEN: u64 = 4 << 20;
+
 /// Between two tries of a disk that fails.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -185,7 +189,7 @@ impl Queue {
             {
                 let state = self.state();
                 let waits = state.pending.front().is_some_and(|pending| pending.sequence < until);
-                let takes = state.disk.as_ref().is_some_and(|disk| disk.failure.is_none() && !disk.full);
+                let takes = state.disk.as_ref().is_some_and(OnDisk::takes);
                 if !(waits && takes) {
                     return;
                 }
@@ -331,6 +335,7 @@ impl Queue {
                 }
             }
             state.used -= freed;
+            state.unwritten -= freed;
             let error = committed.error.or(committed.journal_error);
             let (error, refill) = match refill {
                 Ok(refill) => (error, refill),
@@ -346,6 +351,7 @@ impl Queue {
                 // From memory, then; what comes later tries the disk again.
                 for _ in stored..blocks {
                     if let Some(Pending { sequence, meta, data: Some(data) }) = state.pending.pop_front() {
+                        state.unwritten -= data.len() as u64;
                         state.make_ready(Slot { sequence, meta, place: Place::Memory(data) });
                     }
                 }

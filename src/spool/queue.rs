@@ -13,9 +13,9 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::Lease;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, UNWRITTEN};
 use super::lane::{LaneState, Slot};
-use super::state::{Pending, State, sum};
+use super::state::{OnDisk, Pending, State, sum};
 use crate::encode::{BlockMeta, Count, Moment, Partition};
 use crate::ledger::Ledger;
 use crate::record::Outcome;
@@ -109,6 +109,7 @@ impl Queue {
                 let sequence = state.next_sequence;
                 state.next_sequence += 1;
                 state.used += len;
+                state.unwritten += len;
                 state.pending.push_back(Pending { sequence, meta, data: None });
                 Some(sequence)
             }
@@ -132,6 +133,7 @@ impl Queue {
             let (before, after) = (pending.len(), data.len() as u64);
             pending.data = Some(data);
             state.used = state.used - before + after;
+            state.unwritten = state.unwritten - before + after;
             after < before
         };
         self.moved_on();
@@ -148,6 +150,7 @@ impl Queue {
             let at = state.find(sequence).filter(|at| state.pending[*at].data.is_none());
             let Some(pending) = at.and_then(|at| state.pending.remove(at)) else { return };
             state.used -= pending.len();
+            state.unwritten -= pending.len();
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
             book.queued -= pending.meta.count;
@@ -225,9 +228,12 @@ impl Queue {
         self.state().used >= self.config.bound
     }
 
-    /// Whether the queue is at or over its bound and lets its sources wait.
+    /// Whether its sources have to wait: the queue is at or over its bound and blocks then, or a disk that works has
+    /// not yet written what it was given.
     pub fn is_blocking(&self) -> bool {
-        self.config.when_full == WhenFull::Block && self.is_full()
+        let state = self.state();
+        let full = self.config.when_full == WhenFull::Block && state.used >= self.config.bound;
+        full || (state.unwritten >= UNWRITTEN && state.disk.as_ref().is_some_and(OnDisk::takes))
     }
 
     /// Comes back when the queue does not block. Cancel safe.

@@ -105,9 +105,7 @@ impl ObjectStore for Fake {
         self.request("create", key, &[]).await.map(|_| upload)
     }
 
-    fn resume(&self, _: &str, _: &str) -> Option<FakeUpload> {
-        None
-    }
+    async fn abort_unfinished(&self, _: &str, _: Option<&str>) {}
 
     fn id(_: &FakeUpload) -> Option<&str> {
         None

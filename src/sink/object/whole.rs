@@ -40,8 +40,7 @@ impl<S: ObjectStore> Whole<S> {
     /// Sends it, or gives it up.
     pub(super) async fn send(mut self, by: &'static str) {
         match self.before.take() {
-            Some(Some(id)) => self.abort_old(&id).await,
-            Some(None) => {}
+            Some(id) => self.abort_old(id.as_deref()).await,
             None => {
                 let cut = self.shared.queue.cut(&self.key, &self.lease).await;
                 if !cut {
@@ -76,10 +75,11 @@ impl<S: ObjectStore> Whole<S> {
     }
 
     /// Once: what stays of it costs money and nothing else, and a lifecycle rule of the bucket removes it.
-    async fn abort_old(&self, id: &str) {
-        if let Some(upload) = self.shared.store.resume(&self.key, id) {
-            let aborted = tokio::time::timeout(ABORT_WAIT, self.shared.store.abort(upload)).await;
-            tracing::debug!(key = self.key, "an upload of the last process was aborted: {aborted:?}");
+    async fn abort_old(&self, id: Option<&str>) {
+        // What fits into one request was no upload.
+        if id.is_some() || self.lease.bytes() >= self.shared.limits.part {
+            let abort = self.shared.store.abort_unfinished(&self.key, id);
+            let _ = tokio::time::timeout(ABORT_WAIT, abort).await;
         }
     }
 

@@ -308,8 +308,11 @@ impl Store {
         for number in over {
             self.remove(number)?;
         }
-        if self.journal.as_ref().is_some_and(Journal::has_grown) {
-            self.rewrite_journal()?;
+        if self.journal.as_ref().is_some_and(Journal::has_grown)
+            && let Err(error) = self.rewrite_journal()
+        {
+            // The old one stands, and says all that the new one would.
+            tracing::debug!("the spool's journal cannot be written anew: {error}");
         }
         Ok(())
     }
