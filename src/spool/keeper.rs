@@ -285,7 +285,8 @@ impl Queue {
         }
         let mut bytes = 0;
         if !disk.full || !commit.ended.is_empty() {
-            for Pending { sequence, meta, data } in &state.pending {
+            let room = if commit.cold { usize::MAX } else { READY - state.ready };
+            for Pending { sequence, meta, data } in state.pending.iter().take(room) {
                 let Some(data) = data.as_ref().filter(|_| bytes < TOGETHER) else { break };
                 bytes += data.len() as u64;
                 let mut meta = meta.clone();
@@ -460,3 +461,6 @@ impl Keeper {
         self.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ mod recover;
 mod repair;
 pub mod segment;
 #[cfg(test)]
-mod sim;
+pub(in crate::spool) mod sim;
 mod store;
 #[cfg(test)]
 mod tests;
