@@ -288,7 +288,7 @@ mod tests {
     sources
       agents (forward)
         listen       tcp://0.0.0.0:24224
-        ack          when routed and in the queues; a crash loses what is in memory
+        ack          when synced to the spool; a crash does not lose it
         join         lines up to 1MiB, 4MiB in all, 2s
         limits       frame 8MiB, inflated 64MiB, 4096 connections, 30s a frame
 
@@ -337,7 +337,7 @@ mod tests {
     process
         memory       1GiB, from the config
                      512MiB for queues, 512MiB for buffers and what is in flight
-        spool        memory: a crash loses what waits
+        spool        /var/lib/logweir, 10GiB for each sink
         admin        http://0.0.0.0:9600, /delivering fails after 10m
         dead letters dropped and counted
         drain        50s at most; a connection is done when quiet for 2s
