@@ -4,8 +4,9 @@
 //! when they are durable. When the disk does not take them they are ready from memory, within the memory's bound, and
 //! the disk is tried again each second; nothing is lost that is not lost with the process.
 //!
-//! At most [`READY`] blocks are known one by one. What is written beyond them is only counted, and read back when the
-//! sink has come so far: a backlog of any size, of this process or the last, costs no memory.
+//! At most [`READY`] blocks are known one by one, fewer where memory is short. What is written beyond them is only
+//! counted, and read back when the sink has come so far: a backlog of any size, of this process or the last, costs no
+//! memory.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,9 @@ use crate::record::{Outcome, Tickets};
 /// Blocks that are known one by one: some 300 bytes each, so 5 MiB.
 const READY: usize = 16 << 10;
 
+/// A block that is known may cost the 300th part of this, so all of them a third of the queue's share of the memory.
+const BOUND_PER_READY: u64 = 1 << 10;
+
 /// Bytes of blocks that are written and synced together, at most.
 const TOGETHER: u64 = 8 << 20;
 
@@ -41,6 +45,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) limits: Limits,
+    /// Blocks that are known one by one.
+    ready: usize,
     /// None while it is being written with, and after the end.
     store: Mutex<Option<Box<Store>>>,
     /// Something to write or to read back.
@@ -111,9 +117,11 @@ impl Queue {
             ..OnDisk::default()
         };
         let state = State { next_sequence: store.next_sequence(), disk: Some(disk), ..State::default() };
-        let refill = store.refill(READY);
+        let ready = usize::try_from(config.bound / BOUND_PER_READY).unwrap_or(READY).clamp(READY / 64, READY);
+        let refill = store.refill(ready);
         let cold = store.is_cold();
-        let keeper = Keeper { limits, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
+        let keeper =
+            Keeper { limits, ready, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
         let queue = Arc::new(Self::with(sink, config, ledger, state, Some(keeper)));
         // What cannot be read now is tried again by the keeper.
         queue.refilled(&mut queue.state(), refill.unwrap_or_default(), cold);
@@ -268,12 +276,13 @@ impl Queue {
 
     /// What is to be written now, and how many blocks should be read back; none if there is nothing to do.
     fn gather(&self) -> Option<(Commit, usize)> {
+        let ready = self.keeper.as_ref()?.ready;
         let mut guard = self.state();
         let state = &mut *guard;
         let disk = state.disk.as_mut()?;
         let mut commit = Commit {
             // Read back in sequence: once one is cold, all behind it are.
-            cold: disk.cold > 0 || state.ready >= READY,
+            cold: disk.cold > 0 || state.ready >= ready,
             ended: std::mem::take(&mut disk.ended),
             uploads: std::mem::take(&mut disk.uploads),
             ..Commit::default()
@@ -285,7 +294,7 @@ impl Queue {
         }
         let mut bytes = 0;
         if !disk.full || !commit.ended.is_empty() {
-            let room = if commit.cold { usize::MAX } else { READY - state.ready };
+            let room = if commit.cold { usize::MAX } else { ready - state.ready };
             for Pending { sequence, meta, data } in state.pending.iter().take(room) {
                 let Some(data) = data.as_ref().filter(|_| bytes < TOGETHER) else { break };
                 bytes += data.len() as u64;
@@ -294,7 +303,7 @@ impl Queue {
                 commit.blocks.push(ToStore { sequence: *sequence, meta, data: data.clone() });
             }
         }
-        let most = if disk.cold > 0 && state.ready < READY / 2 { READY - state.ready } else { 0 };
+        let most = if disk.cold > 0 && state.ready < ready / 2 { ready - state.ready } else { 0 };
         let nothing = commit.blocks.is_empty() && commit.cuts.is_empty();
         if nothing && commit.ended.is_empty() && commit.uploads.is_empty() && most == 0 {
             return None;

@@ -92,8 +92,12 @@ impl State {
     }
 
     /// Puts a block where it can be taken.
-    pub(super) fn make_ready(&mut self, slot: Slot) {
+    pub(super) fn make_ready(&mut self, mut slot: Slot) {
         self.ready += 1;
+        if let Some((partition, _)) = self.lanes.get_key_value(&slot.meta.partition) {
+            // What was read back brings a name of its own for each block.
+            slot.meta.partition = Arc::clone(partition);
+        }
         self.lanes.entry(Arc::clone(&slot.meta.partition)).or_default().push(slot);
     }
 
