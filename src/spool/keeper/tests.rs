@@ -41,6 +41,10 @@ impl Rig {
 
     /// The next process, after this one was killed.
     async fn killed(self) -> Self {
+        // What it is writing ends there; its thread must be gone before the next one begins.
+        self.disk.die(self.disk.operations() + 1);
+        let idle = || self.queue.state().disk.as_ref().is_some_and(|disk| !disk.busy);
+        until("nothing is being written", idle).await;
         self.keeper.abort();
         let _ = self.keeper.await;
         self.disk.restart(Crash::Process);
@@ -289,4 +293,79 @@ async fn a_queue_that_is_closed_leaves_nothing_unwritten_behind() {
     assert_eq!(rig.queue.abandon("drain_timeout").records, 0);
     rig.disk.restart(Crash::Machine);
     assert_eq!(Rig::open(rig.disk, WhenFull::Block, LIMITS).text().await, "one,");
+}
+
+/// A life of a queue: several tasks push and take beside each other, in an order that the seed decides, while the disk
+/// fails now and then; then the process is killed in the middle of something. What comes out of the whole is told by
+/// `acked` (numbers of blocks whose sender was told that they are durable) and `seen` (of those that were delivered).
+async fn life(rig: &Rig, seed: u64, first: u64, acked: &Arc<Mutex<Vec<u64>>>, seen: &Arc<Mutex<Vec<u64>>>) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    if rng.bool() {
+        rig.disk.fail(rig.disk.operations() + rng.u64(1..40), Errno::IO);
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for at in first..first + 30 {
+        let (pause, compressing) = (rng.u64(0..3000), rng.u64(0..30));
+        let (queue, acked) = (Arc::clone(&rig.queue), Arc::clone(acked));
+        let data = format!("{at},");
+        tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let ticket = Ticket::durable(move |outcome| {
+                if outcome.is_settled() {
+                    acked.lock().expect("no test panics in here").push(at);
+                }
+            });
+            let count = Count { records: 1, bytes: data.len() as u64 };
+            {
+                let mut books = queue.ledger().books();
+                books.sinks[0].accepted += count;
+                books.sinks[0].open += count;
+            }
+            let (plain_len, opened) = (data.len() as u64, Duration::from_secs(1001));
+            let (partition, tickets) = (partition(), ticket.into());
+            let meta = BlockMeta { partition, count, plain_len, times: (0, 0), opened, tickets };
+            let reserved = crate::spool::Reserved::of(&queue, meta).expect("room");
+            tokio::time::sleep(Duration::from_millis(compressing)).await;
+            reserved.fill(data.into());
+        });
+    }
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..200))).await;
+        if let Some((text, lease)) = rig.take().await {
+            let numbers = text.split_terminator(',').map(|number| number.parse::<u64>().expect("a number"));
+            seen.lock().expect("no test panics in here").extend(numbers);
+            lease.delivered();
+        }
+        rig.check_books();
+    }
+    // Dropped: tasks that have not filled their block yet give it up.
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acked_is_delivered_whatever_the_order_of_things_and_the_end_of_the_process() {
+    for seed in 0..40 {
+        let (acked, seen) = (Arc::default(), Arc::default());
+        let mut rig = Rig::open(Disk::new(seed), WhenFull::Block, LIMITS);
+        for turn in 0..3 {
+            life(&rig, seed * 10 + turn, turn * 30, &acked, &seen).await;
+            rig = rig.killed().await;
+        }
+        while !rig.queue.is_empty() {
+            if let Some((text, lease)) = rig.take().await {
+                let numbers = text.split_terminator(',').map(|number| number.parse::<u64>().expect("a number"));
+                seen.lock().expect("no test panics in here").extend(numbers);
+                lease.delivered();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        rig.check_books();
+        let (acked, seen) = (acked.lock().expect("no panic").clone(), seen.lock().expect("no panic").clone());
+        assert!(!acked.is_empty());
+        let lost: Vec<_> = acked.iter().filter(|number| !seen.contains(number)).collect();
+        assert!(lost.is_empty(), "seed {seed}: {lost:?} were acked and never delivered");
+        let mut told = acked.clone();
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told.len(), acked.len(), "seed {seed}: each sender is told once");
+    }
 }
