@@ -21,6 +21,8 @@ use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::{Phase, SinkContext};
 use crate::spool::{Queue, QueueConfig, WhenFull};
 
+mod whole;
+
 /// What the next request comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -172,10 +174,14 @@ const SMALL: Limits = Limits { part: 100, min_part: 60 };
 
 impl Bench {
     fn start(setting: Setting) -> Self {
-        let Setting { size, bound, when_full, compression, single_frame, limits, deadline } = setting;
+        let Setting { bound, when_full, .. } = setting;
         let queue = Queue::new(0, QueueConfig { bound, when_full }, Arc::new(Ledger::new([], [], ["archive"])));
+        Self::with(queue, Fake::default(), Clock::start(), setting)
+    }
+
+    fn with(queue: Arc<Queue>, store: Fake, clock: Clock, setting: Setting) -> Self {
+        let Setting { size, compression, single_frame, limits, deadline, .. } = setting;
         let (phase, watched) = watch::channel(Phase::Running);
-        let clock = Clock::start();
         let context = SinkContext {
             name: "archive".into(),
             queue: Arc::clone(&queue),
@@ -189,7 +195,6 @@ impl Bench {
         let retry = RetryConfig { deadline: Span::secs(deadline), ..RetryConfig::default() };
         let object = ObjectConfig { size: Size(size), age: Span::secs(300) };
         let objects = Objects { object, extension: "ndjson".into(), compression, single_frame, retry };
-        let store = Fake::default();
         let driver = tokio::spawn(drive(context, objects, store.clone(), limits));
         Self { store, queue, clock, phase, driver, pushed: Vec::new() }
     }
