@@ -55,7 +55,8 @@ def test_killed_at_any_moment(table, form, seed, case, share, size):
         rig.stop()
         assert rig.fake.report()["requests"] == before
         _, report = rig.judge(table, kills)
-        assert report["injected"], report
+        # A few short lives may meet no bad luck.
+        assert report["injected"] or kills < 10, report
         s3 = report["s3"]
         if size is LARGE:
             assert s3["multipart_objects"] > 0, report
