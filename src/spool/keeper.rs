@@ -23,6 +23,7 @@ use super::state::{OnDisk, Pending, State};
 use crate::encode::Count;
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Tickets};
+use crate::watchdog;
 
 /// Blocks that are known one by one: some 300 bytes each, so 5 MiB.
 const READY: usize = 16 << 10;
@@ -61,6 +62,8 @@ pub struct DiskState {
     pub full: bool,
     /// Why the disk did not take what was written last.
     pub failure: Option<String>,
+    /// For how long it has not come back from a write, when that was last told.
+    pub stalled: Option<Duration>,
     /// Bytes at the ends of segments that were torn, cut off at the start.
     pub torn: u64,
     /// Bytes of segments that could not be read at the start.
@@ -137,7 +140,8 @@ impl Queue {
                 let (used, segments, cold) = (store.bytes(), store.segments(), store.is_cold());
                 (store, Turn { committed, refill, used, segments, cold })
             };
-            let Ok((store, turn)) = tokio::task::spawn_blocking(work).await else {
+            let work = watchdog::watch(tokio::task::spawn_blocking(work), |so_far| self.stalls(so_far));
+            let Ok((store, turn)) = work.await else {
                 tracing::error!("a spool's writer ended in a defect; this queue goes on in memory");
                 return self.lose_disk();
             };
@@ -213,6 +217,7 @@ impl Queue {
             syncs: disk.syncs,
             full: disk.full,
             failure: disk.failure.clone(),
+            stalled: disk.stalled,
             torn: keeper.found.torn,
             damaged: keeper.found.damaged,
         })
@@ -310,6 +315,9 @@ impl Queue {
             let mut freed = 0;
             let Some(disk) = &mut state.disk else { return false };
             (disk.used, disk.segments, disk.busy, disk.writing) = (used, segments, false, 0);
+            if disk.stalled.take().is_some() {
+                tracing::info!("the spool's disk has come back; nothing to do");
+            }
             disk.full = committed.full;
             disk.syncs += 1;
             for tell in disk.telling.drain(..) {
@@ -435,12 +443,24 @@ impl Queue {
         }
     }
 
+    /// The disk hangs: what waits to be durable waits for it, in memory, within the queue's bound.
+    fn stalls(&self, so_far: Duration) {
+        let seconds = so_far.as_secs();
+        tracing::error!(
+            "the spool's disk has not come back for {seconds} s; what comes waits in memory until it does, and acks \
+             with it"
+        );
+        if let Some(disk) = &mut self.state().disk {
+            disk.stalled = Some(so_far);
+        }
+    }
+
     /// The writer is gone: the queue goes on as one in memory.
     fn lose_disk(&self) {
         let mut state = self.state();
         if let Some(disk) = &mut state.disk {
             disk.failure = Some("its writer ended".into());
-            (disk.writing, disk.busy) = (0, false);
+            (disk.writing, disk.busy, disk.stalled) = (0, false, None);
             disk.telling.clear();
         }
         state.advance();
@@ -452,5 +472,77 @@ impl Queue {
 impl Keeper {
     fn store(&self) -> std::sync::MutexGuard<'_, Option<Box<Store>>> {
         self.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::disk::files::{File, RealDirectory};
+    use super::*;
+    use crate::encode::{BlockMeta, Partition};
+
+    /// A directory whose syncs come back when they are let.
+    #[derive(Debug)]
+    struct Hanging(RealDirectory, Arc<AtomicBool>);
+
+    impl Directory for Hanging {
+        fn names(&self) -> io::Result<Vec<String>> {
+            self.0.names()
+        }
+        fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+            self.0.create(name)
+        }
+        fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+            self.0.open(name)
+        }
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+        fn sync(&self) -> io::Result<()> {
+            while self.1.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.0.sync()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_told_until_it_comes_back() {
+        let place = tempfile::tempdir().expect("a directory");
+        let hangs = Arc::new(AtomicBool::new(false));
+        let directory = Arc::new(Hanging(RealDirectory::at(place.path()), Arc::clone(&hangs)));
+        let config = QueueConfig { bound: 1 << 20, when_full: WhenFull::Block };
+        let ledger = Arc::new(Ledger::new([], [], ["sink"]));
+        let (anchor, synced) = (Anchor { moment: Duration::ZERO, unix: 0 }, watch::Sender::new(()));
+        let queue = Queue::open(0, config, ledger, directory, Limits::of(1 << 20), anchor, synced).expect("opens");
+        let keeping = tokio::spawn(Arc::clone(&queue).keep());
+
+        hangs.store(true, Ordering::Relaxed);
+        let (partition, count) = (Arc::new(Partition::Whole), Count { records: 1, bytes: 1 });
+        queue.ledger().books().sinks[0].open += count;
+        let (times, opened, tickets) = ((0, 0), Duration::ZERO, Tickets::none());
+        let meta = BlockMeta { partition, count, plain_len: 1, times, opened, tickets };
+        let sequence = queue.reserve(meta).expect("there is room");
+        queue.fill(sequence, bytes::Bytes::from_static(b"x"));
+        let stalled = || queue.disk().expect("it has a disk").stalled;
+        // The clock stands still while a blocking thread works.
+        for _ in 0..3 {
+            assert_eq!(stalled(), None);
+            tokio::task::yield_now().await;
+            tokio::time::advance(watchdog::STALLED / 2).await;
+        }
+        tokio::task::yield_now().await;
+        assert!(stalled().is_some_and(|so_far| so_far >= watchdog::STALLED));
+        assert_eq!(queue.lanes().len(), 0, "it is not durable");
+
+        hangs.store(false, Ordering::Relaxed);
+        queue.changed().await;
+        assert_eq!((stalled(), queue.lanes().len()), (None, 1));
+        keeping.abort();
     }
 }
