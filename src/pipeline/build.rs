@@ -157,7 +157,7 @@ impl Pipeline {
             clock,
             metrics: &metrics,
             place,
-            pool: Pool::default(),
+            pool: Arc::default(),
             synced,
         };
         for (at, listeners) in listeners.into_iter().enumerate() {
@@ -288,7 +288,7 @@ struct Common<'a> {
     metrics: &'a Metrics,
     /// Where dead letters go.
     place: Option<Arc<Place>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     synced: watch::Sender<()>,
 }
 
