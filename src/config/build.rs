@@ -18,8 +18,15 @@ const CGROUP_SHARE_PERCENT: u64 = 60;
 const DEFAULT_MEMORY: Size = Size::mib(256);
 /// Least memory: read buffers, one frame of 8 MiB, compression contexts and a queue that is worth its name.
 const LEAST_MEMORY: Size = Size::mib(32);
-/// Share of the memory that waits in queues; the rest is buffers, open blocks and what is in flight.
-const QUEUES_PERCENT: u64 = 50;
+/// What the process takes that does nothing: the program's own pages (16 MiB), the runtime's threads, AWS' clients, what
+/// compressors work with. The shares below are of the rest.
+const PROGRAM: Size = Size::mib(20);
+/// What waits in queues. Requests are copies of a part of it, up to a quarter, beside it.
+const QUEUES_PERCENT: u64 = 40;
+/// Frames that are being read, beside one that may overdraw.
+const READING_PERCENT: u64 = 15;
+/// Blocks that still grow. What is left is for requests, the join, small buffers and what allocation wastes.
+const OPEN_PERCENT: u64 = 10;
 /// ECS kills so long after SIGTERM, unless `stopTimeout` says otherwise.
 const ECS_STOP_TIMEOUT_SECS: u64 = 30;
 /// Set by the ECS agent in every container.
@@ -131,7 +138,14 @@ fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -
         ));
     }
     let total = total.max(LEAST_MEMORY.0);
-    MemoryPlan { total, queues: share(total, QUEUES_PERCENT), origin }
+    let rest = total - PROGRAM.0;
+    MemoryPlan {
+        total,
+        queues: share(rest, QUEUES_PERCENT),
+        reading: share(rest, READING_PERCENT),
+        open: share(rest, OPEN_PERCENT),
+        origin,
+    }
 }
 
 fn share(whole: u64, percent: u64) -> u64 {
