@@ -25,9 +25,9 @@ const FIRST_CAPACITY: usize = 4 << 10;
 /// Buffers kept for the next blocks, of all sinks and sources together: a MiB or two, however many there are.
 const POOLED: usize = 4;
 
-/// Blocks that wait to be compressed, or are: enough for the cores, and 2 MiB of buffers. A queue that drops its oldest
+/// Blocks that wait to be compressed, or are: enough for a few cores, and 1 to 2 MiB of buffers. A queue that drops its oldest
 /// counts them no longer when it drops them, so they need a bound of their own.
-const JOBS: usize = 8;
+const JOBS: usize = 4;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]

@@ -6,10 +6,6 @@ use tokio::io::AsyncRead;
 use super::{READ_MIN, Reading};
 use crate::source::Intake;
 
-/// What a connection's buffer may have without asking: a record of Docker's 16 KiB with its keys fits, so that such
-/// senders never wait for frames of others. A thousand connections that stop inside a frame take 32 MiB.
-const BASE: usize = 32 << 10;
-
 /// When so much of a frame has come, it gets a buffer as large as a frame may be, which is paid for and filled step by
 /// step: the kernel gives memory as it is written to. So nothing is copied and held twice on the way.
 const WIDE: usize = 128 << 10;
@@ -35,8 +31,9 @@ impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
         // Twice as much each time, since not every mode tells its length; what no frame can need is left out.
         let bound = usize::try_from(self.shared.frame_bound).unwrap_or(usize::MAX).saturating_add(READ_MIN);
         let target = (len + spare).max(bound.min(2 * len)).next_multiple_of(READ_MIN);
-        let due = |alloc: usize| alloc.saturating_sub(BASE);
-        let held = self.alloc.max(BASE);
+        let base = self.shared.budget.base();
+        let due = |alloc: usize| alloc.saturating_sub(base);
+        let held = self.alloc.max(base);
         // Where it has to move, both are held for a moment.
         let more = due(target) + if self.is_within(target) { 0 } else { len };
         if target <= held || self.lease.try_grow(more) {
@@ -88,7 +85,7 @@ impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
     /// Grants the inflating so many bytes, if it has not had them yet.
     pub(super) async fn lend_inflating(&mut self, bytes: usize) {
         let bytes = self.inflating.max(bytes);
-        self.lend(self.alloc.saturating_sub(BASE) + bytes).await;
+        self.lend(self.alloc.saturating_sub(self.shared.budget.base()) + bytes).await;
         self.inflating = bytes;
     }
 
@@ -103,17 +100,18 @@ impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
         buf.extend_from_slice(&self.buf);
         self.buf = buf;
         self.alloc = alloc;
-        self.lease.shrink(self.alloc.saturating_sub(BASE) + self.inflating);
+        self.lease.shrink(self.alloc.saturating_sub(self.shared.budget.base()) + self.inflating);
     }
 
     /// Gives back what the frames in the buffer no longer need; when others wait, what is held for speed too.
     pub(super) fn give_back(&mut self) {
+        let base = self.shared.budget.base();
         self.inflating = 0;
-        self.lease.shrink(self.alloc.saturating_sub(BASE));
+        self.lease.shrink(self.alloc.saturating_sub(base));
         // With a deadline, the frame that the bytes are for is not whole yet.
         if self.deadline.is_none() {
-            if self.lease.is_tight() && self.alloc > BASE && self.buf.len() + LEAST <= BASE {
-                self.renew(BASE);
+            if self.lease.is_tight() && self.alloc > base && self.buf.len() + LEAST <= base {
+                self.renew(base);
             }
             self.lease.end_overdraft();
         }
