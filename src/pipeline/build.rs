@@ -28,16 +28,13 @@ use crate::metrics::process::ProcessCollector;
 use crate::route::Router;
 use crate::sink::dead_letters::Place;
 use crate::sink::{DeadLetters, Phase, SinkContext};
-use crate::source::forward::{Budget, ForwardConfig, ForwardStats, Listeners};
+use crate::source::forward::{Budget, ForwardStats, Listeners};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
 use crate::spool::disk::{Anchor, Home, HomeError, Limits, Recovered};
 
 /// Open blocks of a sink in a worker: a partition more closes the least recently used one.
 const OPEN_PARTITIONS: usize = 64;
-
-/// The part of the memory that frames in flight may hold.
-const READ_SHARE: u64 = 8;
 
 /// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
 /// for an ack of. Small frames are joined again when their object is sent.
@@ -157,13 +154,12 @@ impl Pipeline {
             clock,
             metrics: &metrics,
             place,
-            pool: Pool::default(),
+            pool: Arc::default(),
             synced,
         };
         for (at, listeners) in listeners.into_iter().enumerate() {
             let intake = common.worker(at);
-            let SourceKind::Forward(config) = &plan.sources[at].kind;
-            let budget = Arc::new(Budget::new(read_limit(&plan, config)));
+            let budget = Arc::new(Budget::new(read_limit(&plan)));
             let (name, stats) = (plan.sources[at].name.as_str().into(), Arc::default());
             sources.push(BuiltSource { name, listeners, intake, stats, budget });
         }
@@ -288,7 +284,7 @@ struct Common<'a> {
     metrics: &'a Metrics,
     /// Where dead letters go.
     place: Option<Arc<Place>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     synced: watch::Sender<()>,
 }
 
@@ -365,19 +361,20 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
     }
 }
 
-/// Open blocks may hold an eighth of the memory, shared by the sources; one block must fit in any case.
+/// What open blocks of a source may hold; one block must fit in any case.
 fn open_limit(plan: &Plan) -> usize {
-    let share = plan.memory.total / 8 / plan.sources.len().max(1) as u64;
-    usize::try_from(share).unwrap_or(usize::MAX).max(BLOCK_SIZE)
+    part(plan.memory.open, plan).max(BLOCK_SIZE)
 }
 
-/// Frames in flight may hold an eighth of the memory, as the open blocks: what is left of the half that is not the
-/// queues' is for the join, the sinks' requests and the connections' own small buffers. Shared by the sources, each of
-/// which has its own part: one whose sinks are full does not stop the reading of another. Two of its largest frames
-/// must fit in any case, so that one slow peer does not hold all of it.
-fn read_limit(plan: &Plan, config: &ForwardConfig) -> usize {
-    let share = plan.memory.total / READ_SHARE / plan.sources.len().max(1) as u64;
-    usize::try_from(share.max(config.limits.frame.0.saturating_mul(2))).unwrap_or(usize::MAX)
+/// What frames of a source that are being read may hold. Each source has a part of its own: one whose sinks are full
+/// does not stop the reading of another.
+fn read_limit(plan: &Plan) -> usize {
+    part(plan.memory.reading, plan)
+}
+
+/// An even share of the sources.
+fn part(all: u64, plan: &Plan) -> usize {
+    usize::try_from(all / plan.sources.len().max(1) as u64).unwrap_or(usize::MAX)
 }
 
 /// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::build::{BuiltSource, Pipeline};
 use super::worker::SourceIntake;
-use super::{metadata, report};
+use super::{audit, metadata, report};
 use crate::admin::{self, AdminState};
 use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
 use crate::encode::Count;
@@ -57,7 +57,7 @@ struct Running {
     timers: JoinSet<()>,
     /// The queues' ways to their disks: they end when all else has.
     keepers: JoinSet<()>,
-    /// The admin server and the metadata fetch: ended without ceremony.
+    /// The admin server, the metadata fetch and the audit: ended without ceremony.
     helpers: JoinSet<()>,
     control: Control,
     phase: tokio::sync::watch::Sender<Phase>,
@@ -96,6 +96,7 @@ impl Pipeline {
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
+        helpers.spawn(audit::audit(Arc::clone(&ledger)));
         let mut letters = None;
         for (at, (context, sink)) in contexts.into_iter().zip(&plan.sinks).enumerate() {
             if plan.dead_letters.as_ref().is_some_and(|letters| letters.sink == at) {

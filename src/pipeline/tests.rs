@@ -85,7 +85,7 @@ impl Rig {
                     SinkMetrics::detached("test"),
                     partitioner,
                     encoder,
-                    Pool::default(),
+                    Arc::<Pool>::default(),
                 )
             });
             let outlets = outlets.collect();
