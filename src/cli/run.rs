@@ -24,12 +24,22 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
+    raise_open_files();
     let runtime = runtime(&plan)?;
     let drained = runtime.block_on(serve(plan));
     // Without waiting for blocking threads: one may hang for ever in a write to a pipe that nobody reads.
     runtime.shutdown_background();
     let drained = drained?;
     Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file descriptor a connection and a segment of the spool: the soft limit of 1,024 is for programs that use `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
 }
 
 async fn serve(plan: Plan) -> Result<Drained> {

@@ -78,6 +78,7 @@ impl Pipeline {
             () = stop => false,
             Some(ended) = running.sinks.join_next() => fail("a sink", ended.map(drop)),
             Some(ended) = running.sources.join_next() => fail("a source", ended),
+            Some(ended) = running.keepers.join_next() => fail("a spool's writer", ended),
             Some(ended) = running.timers.join_next() => fail("a timer", ended),
         };
         let before = report::dropped(&running.ledger.snapshot());
@@ -89,7 +90,7 @@ impl Pipeline {
     async fn spawn(self) -> Running {
         let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state, home } = self;
         let (mut helpers, mut timers, mut keepers) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        for queue in &queues {
+        for queue in queues.iter().filter(|queue| queue.is_on_disk()) {
             keepers.spawn(Arc::clone(queue).keep());
         }
         let (mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new());
@@ -158,10 +159,7 @@ impl Running {
         // Only now can no block come any more.
         let _ = self.phase.send(Phase::Draining);
         if timeout_at(deadline, self.sinks_end()).await.is_err() {
-            match self.queues.iter().all(|queue| queue.is_on_disk()) {
-                true => tracing::warn!("the drain's timeout is over; what is not delivered waits on disk"),
-                false => tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped"),
-            }
+            tracing::warn!("the drain's timeout is over, and its sinks have not delivered everything");
         }
         self.sinks.shutdown().await;
         self.queues.iter().for_each(|queue| queue.close());
@@ -169,8 +167,9 @@ impl Running {
         if timeout(plan.quiet, written).await.is_err() {
             tracing::warn!("the spool's disk did not take what was left in time");
         }
-        for queue in &self.queues {
-            queue.abandon("drain_timeout");
+        let dropped: u64 = self.queues.iter().map(|queue| queue.abandon("drain_timeout").records).sum();
+        if dropped > 0 {
+            tracing::error!(records = dropped, "what waited in memory is dropped");
         }
         // A sink that was ended has let its requests go, but the runtime drops them in its own time; until then their
         // records are counted as waiting and their senders do not know.

@@ -32,6 +32,9 @@ const READY: usize = 16 << 10;
 /// A block that is known may cost the 300th part of this, so all of them a third of the queue's share of the memory.
 const BOUND_PER_READY: u64 = 1 << 10;
 
+/// Blocks that are read back in one turn: who waits for the next sync waits for no more.
+const REFILL: usize = 256;
+
 /// Bytes of blocks that are written and synced together, at most.
 const TOGETHER: u64 = 8 << 20;
 
@@ -108,20 +111,25 @@ impl Queue {
         {
             let mut books = ledger.books();
             let book = &mut books.sinks[sink];
-            book.accepted += found.waiting;
-            book.recovered += found.waiting;
+            let mut all = found.waiting;
+            all += found.lost;
+            book.accepted += all;
+            book.recovered += all;
             book.queued += found.waiting;
+            if found.lost != Count::default() {
+                *book.dropped.entry(DAMAGED).or_default() += found.lost;
+            }
         }
         let disk = OnDisk {
             unfinished,
-            cold: found.blocks - held as u64,
+            cold: found.blocks.saturating_sub(held as u64),
             used: store.bytes(),
             segments: store.segments(),
             ..OnDisk::default()
         };
         let state = State { next_sequence: store.next_sequence(), disk: Some(disk), ..State::default() };
         let ready = usize::try_from(config.bound / BOUND_PER_READY).unwrap_or(READY).clamp(READY / 64, READY);
-        let refill = store.refill(ready);
+        let refill = store.refill(ready.min(REFILL));
         let cold = store.is_cold();
         let keeper =
             Keeper { limits, ready, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
@@ -145,7 +153,6 @@ impl Queue {
             };
             let store = keeper.store().take();
             let Some(mut store) = store else { return };
-            let blocks = commit.blocks.len();
             let work = move || {
                 let committed = store.commit(commit);
                 let refill = if most > 0 { store.refill(most) } else { Ok(Refill::default()) };
@@ -158,7 +165,7 @@ impl Queue {
                 return self.lose_disk();
             };
             *keeper.store() = Some(store);
-            if !self.turned(turn, blocks) {
+            if !self.turned(turn) {
                 let closing = self.state().disk.as_ref().is_some_and(|disk| disk.closing);
                 if closing {
                     break;
@@ -298,7 +305,7 @@ impl Queue {
             told.push(tell);
         }
         let mut bytes = 0;
-        if !disk.full || !commit.ended.is_empty() {
+        if !disk.full || disk.closing || !commit.ended.is_empty() {
             let room = if commit.cold { usize::MAX } else { ready - state.ready };
             for Pending { sequence, meta, data } in state.pending.iter().take(room) {
                 let Some(data) = data.as_ref().filter(|_| bytes < TOGETHER) else { break };
@@ -308,9 +315,11 @@ impl Queue {
                 commit.blocks.push(ToStore { sequence: *sequence, meta, data: data.clone() });
             }
         }
-        let most = if disk.cold > 0 && state.ready < ready / 2 { ready - state.ready } else { 0 };
+        let most = if disk.cold > 0 && state.ready < ready / 2 { (ready - state.ready).min(REFILL) } else { 0 };
         let nothing = commit.blocks.is_empty() && commit.cuts.is_empty();
-        if nothing && commit.ended.is_empty() && commit.uploads.is_empty() && most == 0 {
+        commit.probe = disk.failure.is_some();
+        commit.beyond = disk.closing;
+        if nothing && commit.ended.is_empty() && commit.uploads.is_empty() && most == 0 && !commit.probe {
             return None;
         }
         disk.writing = commit.blocks.len();
@@ -320,10 +329,10 @@ impl Queue {
     }
 
     /// Takes in what a turn did; false if the disk failed.
-    fn turned(&self, turn: Turn, blocks: usize) -> bool {
+    fn turned(&self, turn: Turn) -> bool {
         let Turn { committed, refill, used, segments, cold } = turn;
         let mut settled: Vec<Tickets> = Vec::new();
-        let (failed, freed) = {
+        let failed = {
             let mut guard = self.state();
             let state = &mut *guard;
             let mut freed = 0;
@@ -332,12 +341,12 @@ impl Queue {
             if disk.stalled.take().is_some() {
                 tracing::info!("the spool's disk has come back; nothing to do");
             }
+            self.tell_full(disk.full, committed.full);
             disk.full = committed.full;
             disk.syncs += 1;
             for tell in disk.telling.drain(..) {
                 let _ = tell.send(committed.journal_error.is_none());
             }
-            let stored = committed.locations.len();
             let mut ready = Vec::new();
             for location in committed.locations {
                 let Some(Pending { sequence, mut meta, data }) = state.pending.pop_front() else { break };
@@ -366,19 +375,14 @@ impl Queue {
             let from_memory = failed && disk.cold == 0;
             ready.into_iter().for_each(|slot| state.make_ready(slot));
             if from_memory {
-                // From memory, then; what comes later tries the disk again.
-                for _ in stored..blocks {
-                    if let Some(Pending { sequence, meta, data: Some(data) }) = state.pending.pop_front() {
-                        state.unwritten -= data.len() as u64;
-                        state.make_ready(Slot { sequence, meta, place: Place::Memory(data) });
-                    }
-                }
+                // From memory, then, and all that is filled; what comes later tries the disk again.
+                state.advance();
             }
             self.refilled(state, refill, cold);
             if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config.when_full == WhenFull::DropOldest {
                 settled.extend(self.make_room(state));
             }
-            (failed, freed)
+            failed
         };
         for tickets in settled {
             tickets.settle(Outcome::Delivered);
@@ -386,9 +390,8 @@ impl Queue {
         if let Some(keeper) = &self.keeper {
             keeper.synced.send_replace(());
         }
-        if freed > 0 {
-            self.freed.notify_waiters();
-        }
+        // Also without room: whoever waits because a disk that works had not caught up goes by the memory's bound now.
+        self.freed.notify_waiters();
         self.changed.notify_one();
         !failed
     }
@@ -447,6 +450,18 @@ impl Queue {
         dropped
     }
 
+    /// Says when the spool has no room and when it has again.
+    fn tell_full(&self, before: bool, full: bool) {
+        match (before, full) {
+            (false, true) => tracing::warn!(
+                sink = self.sink(),
+                "the spool of this sink is full; what comes waits in memory, and when that is full too, `when_full` acts"
+            ),
+            (true, false) => tracing::info!(sink = self.sink(), "the spool of this sink has room again; nothing to do"),
+            _ => {}
+        }
+    }
+
     /// Says when a disk begins to fail and when it works again.
     fn tell_health(&self, disk: &OnDisk, failure: Option<&str>) {
         match (&disk.failure, failure) {
@@ -471,16 +486,17 @@ impl Queue {
         }
     }
 
-    /// The writer is gone: the queue goes on as one in memory.
+    /// The writer is gone: the queue goes on as one in memory. What is on disk waits for the next start.
     fn lose_disk(&self) {
         let mut state = self.state();
-        if let Some(disk) = &mut state.disk {
-            disk.failure = Some("its writer ended".into());
-            (disk.writing, disk.busy, disk.stalled) = (0, false, None);
-            disk.telling.clear();
-        }
+        // With it go those who wait for a cut: they are told that there is none.
+        state.disk = None;
         state.advance();
         drop(state);
+        if let Some(keeper) = &self.keeper {
+            keeper.synced.send_replace(());
+        }
+        self.freed.notify_waiters();
         self.changed.notify_one();
     }
 }

@@ -18,6 +18,15 @@ pub(super) enum Place {
     Disk(Location),
 }
 
+impl Place {
+    /// Its file is set aside, not removed.
+    pub(super) fn mark_damaged(&self) {
+        if let Self::Disk(location) = self {
+            location.mark_damaged();
+        }
+    }
+}
+
 /// A block that is ready to be taken.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {

@@ -119,7 +119,13 @@ impl Lease {
             places.into_iter().map(one).collect::<Vec<Option<Bytes>>>()
         };
         let read = match on_disk {
-            true => tokio::task::spawn_blocking(move || read(places)).await.unwrap_or_default(),
+            true => {
+                let files = places.clone();
+                tokio::task::spawn_blocking(move || read(places)).await.unwrap_or_else(|_| {
+                    files.iter().for_each(Place::mark_damaged);
+                    Vec::new()
+                })
+            }
             false => read(places),
         };
         let queue = match &self.receipt.0 {

@@ -164,10 +164,11 @@ impl Queue {
 
     /// The front of what is pending may have changed.
     fn moved_on(&self) {
+        let mut state = self.state();
         match &self.keeper {
-            Some(keeper) => keeper.work.notify_one(),
-            None => {
-                self.state().advance();
+            Some(keeper) if state.disk.is_some() => keeper.work.notify_one(),
+            _ => {
+                state.advance();
                 self.changed.notify_one();
             }
         }

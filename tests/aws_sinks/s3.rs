@@ -123,7 +123,7 @@ async fn an_upload_that_somebody_aborted_is_rejected() {
     let store = store(&config(&fake));
     let Attempt::Done(upload) = store.create("k").await else { panic!("it works") };
     fake.script("CompleteMultipartUpload", Reply::Error(404, "NoSuchUpload", "gone"));
-    assert!(matches!(store.complete(&upload, &[]).await, Attempt::Rejected("rejected", _)));
+    assert!(matches!(store.complete(&upload, &[]).await, Attempt::Rejected("no_such_upload", _)));
 }
 
 #[tokio::test]

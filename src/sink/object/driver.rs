@@ -161,9 +161,17 @@ impl<S: ObjectStore> Driver<S> {
         let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
         let (used, bound) = self.context.queue.pressure();
         let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
-        // What is not known one by one can only come when what is known has gone.
-        let pressed = is_pressed(used, waiting, bound) || self.context.queue.is_behind();
-        if !pressed || self.tasks.len() >= self.requests {
+        if self.tasks.len() >= self.requests {
+            return false;
+        }
+        // Room on a disk comes back by whole segments, and the oldest objects hold those; and what is not known one by
+        // one can only come when what is known has gone.
+        if self.cutter.whole && used >= bound / 4 * 3 {
+            let Some(oldest) = candidates.iter().min_by_key(|candidate| candidate.opened) else { return false };
+            let verdict = self.cutter.close(oldest, ClosedBy::Pressure);
+            return self.begin(oldest, verdict);
+        }
+        if !is_pressed(used, waiting, bound) && !self.context.queue.is_behind() {
             return false;
         }
         let Some(largest) = candidates.iter().max_by_key(held) else { return false };

@@ -54,6 +54,9 @@ pub fn part_size(bound: u64) -> u64 {
 /// S3's bound on the parts of an object.
 pub const MAX_PARTS: usize = 10_000;
 
+/// Why a part or the end of an upload is refused when somebody has aborted it, a lifecycle rule for example.
+pub const NO_SUCH_UPLOAD: &str = "no_such_upload";
+
 /// How keys end.
 pub fn extension(format: Format, compression: Compression) -> String {
     let Format::Ndjson = format;

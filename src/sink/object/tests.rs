@@ -194,7 +194,8 @@ impl Bench {
         };
         let retry = RetryConfig { deadline: Span::secs(deadline), ..RetryConfig::default() };
         let object = ObjectConfig { size: Size(size), age: Span::secs(300) };
-        let objects = Objects { object, extension: "ndjson".into(), compression, single_frame, retry };
+        let extension = format!("ndjson{}", compression.extension());
+        let objects = Objects { object, extension, compression, single_frame, retry };
         let driver = tokio::spawn(drive(context, objects, store.clone(), limits));
         Self { store, queue, clock, phase, driver, pushed: Vec::new() }
     }

@@ -11,11 +11,14 @@ use bytes::Bytes;
 
 use super::frame::{self, SingleFrame};
 use super::upload::{ABORT_WAIT, Body, Shared, corrupt};
-use super::{MAX_PARTS, ObjectStore};
+use super::{MAX_PARTS, NO_SUCH_UPLOAD, ObjectStore};
 use crate::encode::Compression;
 use crate::sink::retry::GivenUp;
 use crate::spool::disk::CutEntry;
 use crate::spool::{Lease, Loaded};
+
+/// How often an object is begun whose uploads somebody aborts.
+const UPLOADS: u32 = 3;
 
 /// An object on its way.
 pub(super) struct Whole<S: ObjectStore> {
@@ -24,17 +27,22 @@ pub(super) struct Whole<S: ObjectStore> {
     lease: Lease,
     /// The last process cut it, and may have begun this upload.
     before: Option<Option<String>>,
+    /// As its key says.
+    compression: Compression,
 }
 
 impl<S: ObjectStore> Whole<S> {
     /// An object that begins now.
     pub(super) fn new(shared: Arc<Shared<S>>, key: String, lease: Lease) -> Self {
-        Self { shared, key, lease, before: None }
+        let compression = shared.objects.compression;
+        Self { shared, key, lease, before: None, compression }
     }
 
     /// One that the last process did not finish.
     pub(super) fn again(shared: Arc<Shared<S>>, cut: CutEntry, lease: Lease) -> Self {
-        Self { shared, key: cut.key, lease, before: Some(cut.upload) }
+        // The config may have another compression by now.
+        let compression = of_key(&cut.key, shared.objects.compression);
+        Self { shared, key: cut.key, lease, before: Some(cut.upload), compression }
     }
 
     /// Sends it, or gives it up.
@@ -48,7 +56,15 @@ impl<S: ObjectStore> Whole<S> {
                 }
             }
         }
-        match self.try_send().await {
+        let mut sent = self.try_send().await;
+        for _ in 1..UPLOADS {
+            match sent {
+                // The blocks are still here: begun anew, under the same key.
+                Err(GivenUp::Rejected(NO_SUCH_UPLOAD, _)) => sent = self.try_send().await,
+                _ => break,
+            }
+        }
+        match sent {
             Ok(bytes) => {
                 self.shared.metrics.object(bytes, by);
                 self.lease.delivered();
@@ -86,7 +102,7 @@ impl<S: ObjectStore> Whole<S> {
     /// Sends it; its bytes as sent.
     async fn try_send(&mut self) -> Result<u64, GivenUp> {
         let shared = Arc::clone(&self.shared);
-        let mut bodies = Bodies::new(&shared, &self.lease);
+        let mut bodies = Bodies::new(&shared, &self.lease, self.compression);
         let first = bodies.next(&mut self.lease).await.map_err(corrupt)?;
         let len = first.body.len;
         if first.last && len == 0 {
@@ -131,6 +147,13 @@ impl<S: ObjectStore> Whole<S> {
     }
 }
 
+/// What an object of this name is compressed with: as the sink compresses now, if the name allows.
+fn of_key(key: &str, now: Compression) -> Compression {
+    let all = [now, Compression::Zstd(1), Compression::Gzip(6)];
+    let fits = |compression: &Compression| *compression != Compression::None && key.ends_with(compression.extension());
+    all.into_iter().find(fits).unwrap_or(Compression::None)
+}
+
 /// Bytes for one request, and what they count for in the queue.
 struct Part {
     body: Body,
@@ -150,11 +173,10 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn new<S>(shared: &Shared<S>, lease: &Lease) -> Self {
+    fn new<S>(shared: &Shared<S>, lease: &Lease, compression: Compression) -> Self {
         // However large an object is, it has fewer parts than a store takes.
         let part = shared.limits.part.max(lease.bytes() / (MAX_PARTS as u64 * 9 / 10));
-        let objects = &shared.objects;
-        Self { compression: objects.compression, frame: None, single_frame: objects.single_frame, part, at: 0 }
+        Self { compression, frame: None, single_frame: shared.objects.single_frame, part, at: 0 }
     }
 
     /// The next body: a part's worth, or what is left.

@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 use super::S3Config;
 use crate::aws::{Access, Class, Failure};
 use crate::metrics::SinkMetrics;
-use crate::sink::object::{Attempt, ObjectStore};
+use crate::sink::object::{Attempt, NO_SUCH_UPLOAD, ObjectStore};
 use crate::sink::service::Service;
 
 /// A bucket, or what begins with a prefix in it.
@@ -89,9 +89,10 @@ impl S3Store {
         let what_to_do = match &*failure.code {
             // Nothing outside can make these work: the object itself is the reason.
             "EntityTooLarge" | "EntityTooSmall" | "KeyTooLongError" | "InvalidPart" | "InvalidPartOrder"
-            | "MalformedXML" | "NoSuchUpload" => {
+            | "MalformedXML" => {
                 return Attempt::Rejected("rejected", format!("s3://{bucket}: {}", failure.text));
             }
+            "NoSuchUpload" => return Attempt::Rejected(NO_SUCH_UPLOAD, format!("s3://{bucket}: {}", failure.text)),
             "NoSuchBucket" => "create the bucket or correct `bucket`".into(),
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
                 "the bucket is in another region: set `region` of the sink".into()

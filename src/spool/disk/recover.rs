@@ -29,6 +29,8 @@ pub struct Recovered {
     pub torn: u64,
     /// Bytes in the middle of segments that are no blocks.
     pub damaged: u64,
+    /// Records that were to be sent and cannot be read, as far as their headers or the journal tell of them.
+    pub lost: Count,
     /// Segments that the journal knows and that are not there, and the records that waited in them.
     pub missing: (u64, Count),
 }
@@ -84,7 +86,12 @@ impl Store {
     /// Opens a queue's directory, whatever is in it.
     pub fn open(directory: Arc<dyn Directory>, limits: Limits, anchor: Anchor) -> Result<(Self, Recovered)> {
         let mut recovered = Recovered::default();
-        let mut known = Known::of(journal::replay(&journal::read(&*directory)?).0);
+        let journal = journal::read(&*directory)?;
+        let (entries, len) = journal::replay(&journal);
+        if len < journal.len() {
+            set_aside(&*directory, &journal, len);
+        }
+        let mut known = Known::of(entries);
         let numbers: BTreeSet<u64> = directory.names()?.iter().filter_map(|name| segment::number_of(name)).collect();
         let mut store = Self {
             limits,
@@ -125,6 +132,7 @@ impl Store {
                 recovered.missing.0 += 1;
                 recovered.missing.1.records += content.count.records.saturating_sub(ended_count.records);
                 recovered.missing.1.bytes += content.count.bytes.saturating_sub(ended_count.bytes);
+                recovered.lost += content.count.less(ended_count);
             }
         }
         store.hold(known.cuts, &mut recovered)?;
@@ -179,6 +187,20 @@ fn is_whole(file: &SegmentFile, content: &Content) -> bool {
     file.file.len().is_ok_and(|len| len >= content.len)
 }
 
+/// Keeps a journal that cannot be read to its end for people to look at; without its end, objects may be made again.
+fn set_aside(directory: &dyn Directory, journal: &[u8], len: usize) {
+    const NAME: &str = "journal.damaged";
+    tracing::warn!(
+        bytes = journal.len() - len,
+        "the end of the spool's journal cannot be read; what it said is forgotten, and some records may be sent again"
+    );
+    let _ = directory.remove(NAME);
+    let kept = directory.create(NAME).and_then(|file| file.write_at(0, &[journal]));
+    if let Err(error) = kept {
+        tracing::warn!("the damaged journal cannot be kept: {error}");
+    }
+}
+
 /// Finds out what is in a segment of which the journal does not know.
 fn walk(
     file: &Arc<SegmentFile>,
@@ -201,12 +223,15 @@ fn walk(
     }
     // Only of blocks that are there can it be said that they are over.
     let known = std::mem::take(ended);
-    *ended_count = Count::default();
+    let known_count = std::mem::take(ended_count);
     let survey = survey(&file.file, len, &mut |found, data| {
         let (sequence, count) = (found.header.sequence, found.header.count);
         if data.is_none() && sequence < behind {
             recovered.damaged += u64::from(found.header.len);
             file.mark_damaged();
+            if !known.contains(sequence) {
+                recovered.lost += count;
+            }
         }
         content.add(&found);
         if (data.is_none() || sequence >= behind || known.contains(sequence)) && ended.insert(sequence) {
@@ -216,6 +241,13 @@ fn walk(
     })?;
     if !survey.gaps.is_empty() {
         recovered.damaged += survey.gaps.iter().map(|(_, len)| len).sum::<u64>();
+        file.mark_damaged();
+    }
+    if let Some(sealed) = sealed.filter(|sealed| sealed.blocks > content.blocks) {
+        // The journal knows more than is there; of what came to its end nobody misses anything.
+        let (gone, open) = (sealed.count.less(content.count), sealed.count.less(known_count));
+        let least = |one: u64, other: u64| one.min(other);
+        recovered.lost += Count { records: least(gone.records, open.records), bytes: least(gone.bytes, open.bytes) };
         file.mark_damaged();
     }
     let torn = len.saturating_sub(content.len);

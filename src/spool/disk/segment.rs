@@ -20,7 +20,7 @@ const SUFFIX: &str = ".seg";
 pub const DAMAGED: &str = ".damaged";
 
 /// Bytes that a walk reads at a time.
-const WINDOW: usize = 64 << 10;
+const WINDOW: usize = 8 << 10;
 
 /// The name of the segment with this number: names sort as their blocks came.
 pub fn name(number: u64) -> String {
@@ -72,6 +72,11 @@ impl Location {
         self.file.number
     }
 
+    /// Something in its file could not be read.
+    pub fn mark_damaged(&self) {
+        self.file.mark_damaged();
+    }
+
     /// Bytes of the data.
     pub fn len(&self) -> u64 {
         u64::from(self.len)
@@ -84,7 +89,9 @@ impl Location {
 
     /// The data, if it is what was written.
     pub fn read(&self) -> Option<Bytes> {
-        let data = self.file.file.read_at(self.offset, self.len as usize);
+        let read = || self.file.file.read_at(self.offset, self.len as usize);
+        // A disk that stumbles once is asked again.
+        let data = read().or_else(|_| read()).or_else(|_| read());
         let data = data.ok().filter(|data| Block::checksum(data) == self.checksum && data.len() == self.len as usize);
         if data.is_none() {
             self.file.mark_damaged();

@@ -22,6 +22,9 @@ use super::segment::{self, DAMAGED, Location, SegmentFile, Walk};
 use crate::encode::{Block, BlockMeta, Count, Moment};
 use crate::record::{Tickets, UnixNanos};
 
+/// Bytes that a disk must take to count as working again.
+const PROBE: usize = 64 << 10;
+
 /// A segment that could not be read so often in a row is given up.
 const READ_TRIES: u32 = 3;
 
@@ -120,6 +123,10 @@ pub struct Commit {
     pub uploads: Vec<(u64, String)>,
     /// Blocks that came to their end.
     pub ended: Vec<Ended>,
+    /// The last commit failed: find out whether the disk works, whatever else there is to write.
+    pub probe: bool,
+    /// The process ends: what is in memory goes to disk beyond the quota rather than nowhere.
+    pub beyond: bool,
 }
 
 /// What a commit did.
@@ -272,13 +279,26 @@ impl Store {
                 self.note(&Entry::Upload { first, id });
             }
         }
-        let journal_error = self.write_journal(cutting).err();
+        let journaled = match commit.probe {
+            true => self.probe().and_then(|()| self.write_journal(true)),
+            false => self.write_journal(cutting),
+        };
+        let journal_error = journaled.err();
         let cold = commit.cold || self.cold.is_some();
-        let (locations, full, error) = match self.append(&commit.blocks, cold) {
+        let (locations, full, error) = match self.append(&commit.blocks, cold, commit.beyond) {
             Ok((locations, full)) => (locations, full, None),
             Err(error) => (Vec::new(), false, Some(error)),
         };
         Committed { locations, cold, full, error, journal_error }
+    }
+
+    /// Whether a file can be made, written and synced.
+    fn probe(&self) -> Result<()> {
+        const NAME: &str = "probe";
+        let _ = self.directory.remove(NAME);
+        let file = self.directory.create(NAME)?;
+        let written = file.write_at(0, &[&[0; PROBE]]).and_then(|()| file.sync());
+        self.directory.remove(NAME).and(written)
     }
 
     /// The process ends: leaves as little behind as can be.
@@ -383,14 +403,14 @@ impl Store {
 
     /// Blocks into the current segment or into further ones, then one sync. After an error it is as if none of this had
     /// been tried.
-    fn append(&mut self, blocks: &[ToStore], cold: bool) -> Result<(Vec<Location>, bool)> {
+    fn append(&mut self, blocks: &[ToStore], cold: bool, beyond: bool) -> Result<(Vec<Location>, bool)> {
         if blocks.is_empty() {
             return Ok((Vec::new(), false));
         }
         let before = (self.current, self.current.and_then(|number| self.segments.get(&number)).map(|s| s.content));
         let (from, next) = (self.next_segment, self.next_sequence);
         let was_cold = self.cold.as_ref().map(|cold| (cold.segment, cold.offset, cold.expected));
-        let written = self.write(blocks, cold).and_then(|written| self.sync().map(|()| written));
+        let written = self.write(blocks, cold, beyond).and_then(|written| self.sync().map(|()| written));
         if written.is_err() {
             self.current = None;
             self.next_sequence = next;
@@ -415,13 +435,13 @@ impl Store {
         }
     }
 
-    fn write(&mut self, blocks: &[ToStore], cold: bool) -> Result<(Vec<Location>, bool)> {
+    fn write(&mut self, blocks: &[ToStore], cold: bool, beyond: bool) -> Result<(Vec<Location>, bool)> {
         let mut locations = Vec::with_capacity(blocks.len());
         for block in blocks {
             let header = self.header(block);
             let frame = header.encode();
             let len = frame.len() as u64 + u64::from(header.len);
-            if !self.has_room(frame.len(), block) {
+            if !(beyond || self.has_room(frame.len(), block)) {
                 return Ok((locations, true));
             }
             let number = self.segment_for(len)?;
@@ -535,7 +555,7 @@ impl Store {
             let number = cold.segment;
             if let Some(segment) = self.segments.get(&number) {
                 let mut walk = Walk::new(Arc::clone(&segment.file.file), cold.offset, segment.content.len);
-                while refill.blocks.len() < most {
+                while refill.blocks.len() < most && cold.expected.0 > 0 {
                     let found = match walk.next_block() {
                         Ok(Some(found)) => found,
                         Ok(None) => break,

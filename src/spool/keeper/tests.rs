@@ -277,7 +277,7 @@ async fn a_block_that_cannot_be_read_back_is_counted_and_the_rest_goes_on() {
     }
     rig.queue.durable().await;
     let mut lease = rig.queue.take(&partition(), u64::MAX).expect("ready");
-    rig.disk.fail_reads(1);
+    rig.disk.fail_reads(3);
     let loaded = lease.load(0..2).await;
     assert_eq!(loaded.data(), [Bytes::new(), Bytes::from_static(b"two,")]);
     drop(loaded);
@@ -295,6 +295,31 @@ async fn a_queue_that_is_closed_leaves_nothing_unwritten_behind() {
     assert_eq!(rig.queue.abandon("drain_timeout").records, 0);
     rig.disk.restart(Crash::Machine);
     assert_eq!(Rig::open(rig.disk, WhenFull::Block, LIMITS).text().await, "one,");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_is_tried_again_though_nothing_comes_and_what_was_delivered_meanwhile_is_not_sent_again() {
+    let rig = Rig::new();
+    rig.push("one,", Tickets::none());
+    rig.queue.durable().await;
+    // The sync of the second block fails: its segment is given up, and the block goes on in memory.
+    rig.disk.fail(rig.disk.operations() + 2, Errno::IO);
+    rig.push("two,", Tickets::none());
+    until("both are ready", || rig.queue.lanes().first().is_some_and(|lane| lane.ready_blocks == 2)).await;
+    assert_eq!((rig.text().await, rig.text().await), ("one,".into(), "two,".into()));
+    until("the disk works again", || rig.queue.disk().expect("a disk").failure.is_none()).await;
+    let rig = rig.killed().await;
+    assert!(rig.take().await.is_none());
+}
+
+#[tokio::test]
+async fn a_source_that_waits_for_the_disk_goes_on_when_the_disk_fails() {
+    let limits = Limits { segment: 16 << 20, quota: 64 << 20 };
+    let rig = Rig::open(Disk::new(1), WhenFull::DropNewest, limits);
+    rig.disk.fail(rig.disk.operations() + 1, Errno::IO);
+    let large = "x".repeat(UNWRITTEN as usize);
+    rig.push(&large, Tickets::none());
+    tokio::time::timeout(Duration::from_secs(60), rig.queue.room()).await.expect("it is not held for ever");
 }
 
 /// A life of a queue: several tasks push and take beside each other, in an order that the seed decides, while the disk

@@ -12,12 +12,16 @@ struct OnDisk {
 
 impl OnDisk {
     fn start(path: &std::path::Path, store: Fake, setting: Setting) -> Self {
+        Self::limited(path, store, setting, DiskLimits::of(64 << 20))
+    }
+
+    fn limited(path: &std::path::Path, store: Fake, setting: Setting, limits: DiskLimits) -> Self {
         let clock = Clock::start();
         let config = QueueConfig { bound: setting.bound, when_full: setting.when_full };
         let ledger = Arc::new(Ledger::new([], [], ["archive"]));
         let anchor = Anchor { moment: clock.now(), unix: clock.unix() };
         let directory = Arc::new(RealDirectory::make(path).expect("a directory can be made"));
-        let (limits, synced) = (DiskLimits::of(64 << 20), watch::Sender::new(()));
+        let synced = watch::Sender::new(());
         let queue = Queue::open(0, config, ledger, directory, limits, anchor, synced).expect("it opens");
         let keeper = tokio::spawn(Arc::clone(&queue).keep());
         Self { bench: Bench::with(queue, store, clock, setting), keeper }
@@ -114,5 +118,25 @@ async fn an_object_that_a_kill_interrupted_is_made_again_with_the_same_key_and_b
             lines
         };
         assert_eq!(sorted(&lines), sorted(&expected), "killed at second {second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_partition_that_holds_segments_is_closed_before_the_disk_is_full() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let limits = DiskLimits { segment: 1000, quota: 16_000 };
+    let setting = Setting { size: 1000, ..Setting::default() };
+    let mut on_disk = OnDisk::limited(dir.path(), Fake::default(), setting, limits);
+    let bench = &mut on_disk.bench;
+    for _ in 0..200 {
+        bench.push("busy/", 300);
+        bench.push("quiet/", 10);
+        bench.pass(1).await;
+        bench.queue.durable().await;
+        assert!(!bench.queue.disk().expect("a disk").full, "its store works");
+    }
+    bench.drain().await;
+    for prefix in ["busy/", "quiet/"] {
+        assert_eq!(bench.lines(prefix), bench.expected(prefix));
     }
 }
