@@ -4,8 +4,10 @@
 //! undelivered record is older than a set age. `/status`: JSON. `/metrics`: OpenMetrics text. Answers come from memory
 //! and never wait for a sink.
 
+mod reloads;
 mod status;
 
+pub use reloads::Reloads;
 pub use status::AdminState;
 
 use std::convert::Infallible;

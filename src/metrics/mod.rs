@@ -34,6 +34,7 @@ struct Families {
     object_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     block_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     events: Family<EventLabels, Counter>,
+    reloads: Family<ResultLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -66,6 +67,11 @@ struct EventLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
 /// 5 ms to 80 s: a request on loopback is below, one that timed out at 30 s within.
 fn latency_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 15))
@@ -88,6 +94,7 @@ impl Metrics {
             object_bytes: Family::new_with_constructor(size_buckets),
             block_bytes: Family::new_with_constructor(size_buckets),
             events: Family::default(),
+            reloads: Family::default(),
         };
         let mut registry = Registry::with_prefix("logweir");
         let f = families.clone();
@@ -100,6 +107,7 @@ impl Metrics {
         registry.register_with_unit("sink_object_size", "Objects as stored", Unit::Bytes, f.object_bytes);
         registry.register_with_unit("sink_block_size", "Sealed blocks, compressed", Unit::Bytes, f.block_bytes);
         registry.register("events", "What was noticed and dealt with, by component and kind", f.events);
+        registry.register("config_reloads", "Attempts to reload the config by result", f.reloads);
         Self { registry: Arc::new(Mutex::new(registry)), families }
     }
 
@@ -116,6 +124,11 @@ impl Metrics {
     /// Something worth counting happened `n` times in a source or elsewhere.
     pub fn event(&self, component: &str, kind: &'static str, n: u64) {
         self.families.event(component, kind, n);
+    }
+
+    /// An attempt to reload the config ended: `ok` or `failed`.
+    pub fn reload(&self, result: &'static str) {
+        self.families.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// The text of a scrape, in the OpenMetrics format.

@@ -5,24 +5,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::build::{BuiltSource, Pipeline};
-use super::worker::SourceIntake;
+use super::build::Pipeline;
+use super::parts::Common;
+use super::sinks::{Ended, Sinks};
+use super::sources::{Intakes, Sources};
 use super::{metadata, report};
 use crate::admin::{self, AdminState};
-use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
+use crate::config::Problems;
+use crate::config::plan::Plan;
 use crate::encode::Count;
-use crate::ledger::{Books, Ledger, SinkBook};
-use crate::sink::{Phase, SinkContext, file, stdout};
-use crate::source::Control;
-use crate::source::forward::{self, Resources};
+use crate::ledger::Books;
+use crate::sink::Phase;
 use crate::spool::Queue;
-use crate::spool::disk::Home;
 
 /// How much of the drain's timeout the sources may use to read what senders still write.
-const SOURCES_SHARE: f64 = 0.4;
+pub(super) const SOURCES_SHARE: f64 = 0.4;
 
 /// How a drain ended.
 #[derive(Clone, Debug)]
@@ -46,165 +47,138 @@ impl Drained {
     }
 }
 
-/// The tasks of a running pipeline and what is needed to end them in order.
-struct Running {
-    sources: JoinSet<()>,
-    sinks: JoinSet<()>,
-    /// The workers' timers: they end with the process only.
-    timers: JoinSet<()>,
-    /// The queues' ways to their disks: they end when all else has.
-    keepers: JoinSet<()>,
+/// A running pipeline.
+pub(super) struct Running {
+    /// What it goes by.
+    pub(super) plan: Plan,
+    pub(super) common: Common,
+    pub(super) sources: Sources,
+    pub(super) sinks: Sinks,
     /// The admin server and the metadata fetch: ended without ceremony.
     helpers: JoinSet<()>,
-    control: Control,
-    phase: tokio::sync::watch::Sender<Phase>,
-    intakes: Vec<SourceIntake>,
-    queues: Vec<Arc<Queue>>,
-    ledger: Arc<Ledger>,
-    state: Arc<AdminState>,
-    /// The spool's directory, locked to the end.
-    _home: Option<Home>,
+    pub(super) state: Arc<AdminState>,
 }
 
 impl Pipeline {
     /// Runs until `stop` comes back, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
-        let drain = self.plan.drain;
+        self.run_with(stop, mpsc::channel(1).1).await
+    }
+
+    /// The same; each plan that comes over `plans` takes the place of the one before it, if it can.
+    pub async fn run_with(
+        self,
+        stop: impl Future<Output = ()>,
+        mut plans: mpsc::Receiver<Result<Plan, Problems>>,
+    ) -> Drained {
         let mut running = self.spawn().await;
-        let failed = tokio::select! {
-            () = stop => false,
-            Some(ended) = running.sinks.join_next() => fail("a sink", ended),
-            Some(ended) = running.sources.join_next() => fail("a source", ended),
-            Some(ended) = running.timers.join_next() => fail("a timer", ended),
+        let mut stop = std::pin::pin!(stop);
+        let failed = loop {
+            tokio::select! {
+                () = &mut stop => break false,
+                Some(plan) = plans.recv() => running.reload(plan).await,
+                Some(ended) = running.sinks.tasks.join_next() => match ended {
+                    Ok(Ended { name, phase: Phase::Draining }) => {
+                        tracing::info!("sink {name}, which has left the config, has delivered all that it had");
+                    }
+                    Ok(Ended { phase: Phase::HandedOver, .. }) => {}
+                    ended => break fail("a sink", ended.map(drop)),
+                },
+                Some(ended) = running.sources.tasks.join_next() => match ended {
+                    Ok(true) => running.sources.forget(),
+                    ended => break fail("a source", ended.map(drop)),
+                },
+                Some(ended) = running.sources.timers.join_next() => match ended {
+                    Err(error) if error.is_cancelled() => {}
+                    ended => break fail("a timer", ended),
+                }
+            }
         };
-        let before = report::dropped(&running.ledger.snapshot());
-        let (books, kept) = running.drain(drain).await;
+        // Whoever has more plans is to know that they are not taken any more.
+        drop(plans);
+        let before = report::dropped(&running.common.ledger.snapshot());
+        let (books, kept) = running.drain().await;
         report::print(&books, &kept);
         Drained { dropped: report::dropped(&books) - before, books, kept, failed }
     }
 
     async fn spawn(self) -> Running {
-        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state, home } = self;
-        let (mut helpers, mut timers, mut keepers) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        for queue in &queues {
-            keepers.spawn(Arc::clone(queue).keep());
-        }
-        let (mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new());
+        let Self { plan, common, ready, queues, mut sinks, mut sources, admin, state } = self;
+        let mut helpers = JoinSet::new();
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
-        for (context, sink) in contexts.into_iter().zip(&plan.sinks) {
-            spawn_sink(&mut sinks, context, sink.kind.clone());
-        }
-        let intakes: Vec<_> = sources.iter().map(|source| source.intake.clone()).collect();
-        for intake in intakes.clone() {
-            timers.spawn(async move { intake.tick().await });
-        }
+        sinks.run(&plan);
         if let Some(endpoint) = metadata::endpoint(plan.metadata) {
-            learn_metadata(&mut helpers, endpoint, &intakes, &state).await;
+            learn_metadata(&mut helpers, endpoint, &sources.intakes, &state).await;
         }
-        let control = Control::new();
-        for (source, planned) in sources.into_iter().zip(plan.sources) {
-            let BuiltSource { name, listeners, intake, stats, budget } = source;
-            let resources = Resources { clock, stats, budget };
-            let SourceKind::Forward(config) = planned.kind;
-            let shutdown = control.subscribe();
-            tasks.spawn(async move {
-                if let Err(error) = forward::serve(listeners, &config, &name, intake, resources, shutdown).await {
-                    tracing::error!("source {name} cannot go on: {error}");
-                }
-            });
-        }
+        sources.run(ready, || common.rules(&plan, &queues), plan.drain);
         state.ready.store(true, Ordering::Release);
-        Running {
-            sources: tasks,
-            sinks,
-            timers,
-            keepers,
-            helpers,
-            control,
-            phase,
-            intakes,
-            queues,
-            ledger,
-            state,
-            _home: home,
-        }
+        Running { plan, common, sources, sinks, helpers, state }
     }
 }
 
 impl Running {
     /// The books at the end, and by sink what stays on disk.
-    async fn drain(mut self, plan: DrainPlan) -> (Books, Vec<Count>) {
+    async fn drain(mut self) -> (Books, Vec<Count>) {
+        let plan = self.plan.drain;
         tracing::info!("draining for at most {:?}", plan.timeout);
         self.state.ready.store(false, Ordering::Release);
         let start = Instant::now();
         let deadline = start + plan.timeout;
 
-        self.control.drain(plan.quiet, start + plan.timeout.mul_f64(SOURCES_SHARE));
-        if timeout_at(deadline, self.control.reading_over()).await.is_err() {
-            tracing::warn!("a source did not stop reading in time");
-        }
-        self.intakes.iter().for_each(SourceIntake::finish);
+        self.sources.drain(plan, start, deadline).await;
         // Only now can no block come any more.
-        let _ = self.phase.send(Phase::Draining);
-        let emptied = async { while self.sinks.join_next().await.is_some() {} };
+        self.sinks.drain();
+        let queues: Vec<Arc<Queue>> = self.sinks.queues().cloned().collect();
+        let emptied = async { while self.sinks.tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, emptied).await.is_err() {
-            match self.queues.iter().all(|queue| queue.is_on_disk()) {
+            match queues.iter().all(|queue| queue.is_on_disk()) {
                 true => tracing::warn!("the drain's timeout is over; what is not delivered waits on disk"),
                 false => tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped"),
             }
         }
-        self.sinks.shutdown().await;
-        self.queues.iter().for_each(|queue| queue.close());
-        let written = async { while self.keepers.join_next().await.is_some() {} };
+        self.sinks.tasks.shutdown().await;
+        queues.iter().for_each(|queue| queue.close());
+        let written = async { while self.sinks.keepers.join_next().await.is_some() {} };
         if timeout(plan.quiet, written).await.is_err() {
             tracing::warn!("the spool's disk did not take what was left in time");
         }
-        for queue in &self.queues {
+        for queue in &queues {
             queue.abandon("drain_timeout");
         }
         // A sink that was ended has let its requests go, but the runtime drops them in its own time; until then their
         // records are counted as waiting and their senders do not know.
         let landed = async {
-            for queue in &self.queues {
+            for queue in &queues {
                 while !queue.is_landed() {
                     queue.changed().await;
                 }
             }
         };
         let _ = timeout(plan.quiet, landed).await;
-        self.control.end();
-        // The last acks are written in no time or not at all.
-        let closed = async { while self.sources.join_next().await.is_some() {} };
-        let _ = timeout(plan.quiet, closed).await;
-        self.sources.shutdown().await;
-        self.timers.shutdown().await;
+        self.sources.end(plan.quiet).await;
         self.helpers.shutdown().await;
-        let books = self.ledger.snapshot();
-        let kept = |(queue, book): (&Arc<Queue>, &SinkBook)| match queue.is_on_disk() {
+        let books = self.common.ledger.snapshot();
+        let on_disk = |at: usize| queues.iter().any(|queue| queue.sink() == at && queue.is_on_disk());
+        let kept = books.sinks.iter().enumerate().map(|(at, book)| match on_disk(at) {
             true => book.waiting(),
             false => Count::default(),
-        };
-        let kept = self.queues.iter().zip(&books.sinks).map(kept).collect();
+        });
+        let kept = kept.collect();
         (books, kept)
     }
 }
 
 /// Waits for the task metadata, but not long: the sockets are bound, so what senders write meanwhile waits in the
 /// kernel; afterwards records go without, until it arrives.
-async fn learn_metadata(
-    helpers: &mut JoinSet<()>,
-    endpoint: String,
-    intakes: &[SourceIntake],
-    state: &Arc<AdminState>,
-) {
-    intakes.iter().for_each(SourceIntake::expect_metadata);
+async fn learn_metadata(helpers: &mut JoinSet<()>, endpoint: String, intakes: &Intakes, state: &Arc<AdminState>) {
+    intakes.expect_metadata();
     let (known, wait) = tokio::sync::oneshot::channel();
-    let (intakes, state) = (intakes.to_vec(), Arc::clone(state));
+    let (intakes, state) = (intakes.clone(), Arc::clone(state));
     helpers.spawn(async move {
         let ecs = metadata::fetch(&endpoint).await;
-        intakes.iter().for_each(|intake| intake.set_metadata(Arc::clone(&ecs)));
+        intakes.set_metadata(&ecs);
         let _ = state.ecs.set(ecs);
         let _ = known.send(());
     });
@@ -222,22 +196,10 @@ fn fail(what: &str, ended: Result<(), JoinError>) -> bool {
     true
 }
 
-fn spawn_sink(tasks: &mut JoinSet<()>, context: SinkContext, kind: SinkKind) {
-    match kind {
-        SinkKind::File(config) => tasks.spawn(file::run(context, config)),
-        SinkKind::Stdout(_) => tasks.spawn(stdout::run(context)),
-        #[cfg(feature = "aws")]
-        SinkKind::S3(config) => tasks.spawn(crate::sink::s3::run(context, config)),
-        #[cfg(feature = "aws")]
-        SinkKind::CloudWatchLogs(config) => tasks.spawn(crate::sink::cloudwatch_logs::run(context, config)),
-        #[cfg(not(feature = "aws"))]
-        SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("Pipeline::build refuses such a plan"),
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
 
     #[test]
     fn a_drain_that_leaves_records_waiting_is_not_clean() {

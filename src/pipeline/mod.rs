@@ -8,7 +8,11 @@ mod build;
 mod drain;
 mod metadata;
 mod outlet;
+mod parts;
+mod reload;
 pub mod report;
+mod sinks;
+mod sources;
 mod worker;
 
 #[cfg(test)]

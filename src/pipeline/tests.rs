@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::outlet::{Outlet, OutletConfig, Pool};
-use super::worker::{SourceIntake, WorkerParts};
+use super::worker::{Rules, SourceIntake, WorkerParts};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -72,8 +72,9 @@ impl Rig {
             });
             let outlets = outlets.collect();
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
-            let (name, open_limit, synced) = (name.into(), usize::MAX, watch::channel(()).1);
-            let parts = WorkerParts { source, name, joiner, metrics, router, outlets, open_limit, synced };
+            let (name, synced) = (name.into(), watch::channel(()).1);
+            let rules = Rules { router, routes: (0..specs.len()).collect(), outlets, open_limit: usize::MAX };
+            let parts = WorkerParts { source, name, joiner, metrics, rules, synced };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();

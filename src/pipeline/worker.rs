@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::record::{EcsMetadata, Record, RecordBatch};
 use crate::route::{Decision, Router};
 use crate::source::Intake;
+use crate::source::forward::JoinConfig;
 use crate::source::join::{JoinCounts, Joiner};
 use crate::spool::Queue;
 
@@ -30,6 +31,12 @@ struct Tally {
     malformed: Vec<Count>,
 }
 
+impl Tally {
+    fn of(routes: usize, sinks: usize) -> Self {
+        Self { routes: vec![NONE; routes], sinks: vec![NONE; sinks], malformed: vec![NONE; sinks], ..Self::default() }
+    }
+}
+
 /// Joins, routes and encodes the batches of one source.
 #[derive(Debug)]
 struct Worker {
@@ -42,6 +49,9 @@ struct Worker {
     metrics: Metrics,
     router: Router,
     decision: Decision,
+    /// By route: its index in the ledger.
+    routes: Vec<usize>,
+    /// By sink.
     outlets: Vec<Outlet>,
     /// Bytes that open blocks may hold, all outlets together.
     open_limit: usize,
@@ -50,8 +60,8 @@ struct Worker {
     wants_metadata: bool,
     tally: Tally,
     ledger: Arc<Ledger>,
-    /// By sink: whether this source has ever routed to it.
-    reached: Arc<[AtomicBool]>,
+    /// By sink.
+    gates: Arc<[Gate]>,
     joined: Vec<RecordBatch>,
     /// When the next block or partial line is due; the timer sleeps until then.
     due: Option<Moment>,
@@ -65,16 +75,37 @@ pub(super) struct SourceIntake(Arc<Shared>);
 struct Shared {
     worker: Mutex<Worker>,
     clock: Clock,
-    /// By sink.
-    queues: Vec<Arc<Queue>>,
-    /// By sink: whether this source has ever routed to it.
-    reached: Arc<[AtomicBool]>,
+    /// Of the rules in force.
+    gates: watch::Sender<Arc<[Gate]>>,
+    /// Nothing comes any more.
+    finished: AtomicBool,
     /// The worker's `due` has come nearer.
     nearer: Notify,
     /// A sender waits until a record in an open block is durable.
     awaited: AtomicBool,
     /// Told whenever a queue has written to its disk.
     synced: watch::Receiver<()>,
+}
+
+/// What a source may have to wait for.
+#[derive(Debug)]
+struct Gate {
+    queue: Arc<Queue>,
+    /// Whether this source has ever routed to it.
+    reached: AtomicBool,
+}
+
+/// What a worker goes by; a reload brings others.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The conditions.
+    pub router: Router,
+    /// By route: its index in the ledger.
+    pub routes: Vec<usize>,
+    /// One a sink, in the plan's order.
+    pub outlets: Vec<Outlet>,
+    /// Bytes that open blocks may hold.
+    pub open_limit: usize,
 }
 
 /// What a worker is made of.
@@ -88,28 +119,35 @@ pub(super) struct WorkerParts {
     pub joiner: Option<Joiner>,
     /// For what the joiner counts.
     pub metrics: Metrics,
-    /// The rules.
-    pub router: Router,
-    /// One a sink, in the ledger's order.
-    pub outlets: Vec<Outlet>,
-    /// Bytes that open blocks may hold.
-    pub open_limit: usize,
+    /// What it goes by at first.
+    pub rules: Rules,
     /// Told whenever a queue has written to its disk.
     pub synced: watch::Receiver<()>,
+}
+
+impl Gate {
+    fn is_open(&self) -> bool {
+        !self.reached.load(Ordering::Relaxed) || !self.queue.is_blocking()
+    }
+}
+
+/// The gates of these outlets; those that were there before know what was reached.
+fn gates(outlets: &[Outlet], before: &[Gate]) -> Arc<[Gate]> {
+    let gate = |outlet: &Outlet| {
+        let queue = Arc::clone(outlet.queue());
+        let same = before.iter().find(|gate| Arc::ptr_eq(&gate.queue, &queue));
+        let reached = same.is_some_and(|gate| gate.reached.load(Ordering::Relaxed));
+        Gate { queue, reached: AtomicBool::new(reached) }
+    };
+    outlets.iter().map(gate).collect()
 }
 
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, router, outlets, open_limit, synced } = parts;
-        let queues: Vec<_> = outlets.iter().map(|outlet| Arc::clone(outlet.queue())).collect();
-        let reached: Arc<[AtomicBool]> = outlets.iter().map(|_| AtomicBool::new(false)).collect();
-        let tally = Tally {
-            routes: vec![NONE; ledger.books().routes.len()],
-            sinks: vec![NONE; outlets.len()],
-            malformed: vec![NONE; outlets.len()],
-            ..Tally::default()
-        };
+        let WorkerParts { source, name, joiner, metrics, rules, synced } = parts;
+        let Rules { router, routes, outlets, open_limit } = rules;
+        let gates = gates(&outlets, &[]);
         let worker = Worker {
             source,
             name,
@@ -118,18 +156,72 @@ impl SourceIntake {
             metrics,
             router,
             decision: Decision::default(),
+            tally: Tally::of(routes.len(), outlets.len()),
+            routes,
             outlets,
             open_limit,
             ecs: None,
             wants_metadata: false,
-            tally,
             ledger,
-            reached: Arc::clone(&reached),
+            gates: Arc::clone(&gates),
             joined: Vec::new(),
             due: None,
         };
-        let (nearer, awaited) = (Notify::new(), AtomicBool::new(false));
-        Self(Arc::new(Shared { worker: Mutex::new(worker), clock, queues, reached, nearer, awaited, synced }))
+        Self(Arc::new(Shared {
+            worker: Mutex::new(worker),
+            clock,
+            gates: watch::Sender::new(gates),
+            finished: AtomicBool::new(false),
+            nearer: Notify::new(),
+            awaited: AtomicBool::new(false),
+            synced,
+        }))
+    }
+
+    /// Goes by other rules from the next record on. `kept` tells by sink which outlet of the rules before it stays in
+    /// its place, with its open blocks; those of the others are sealed and go to their queues. Must be called within a
+    /// tokio runtime.
+    pub(super) fn change(&self, rules: Rules, kept: &[Option<usize>], join: Option<&JoinConfig>) {
+        let mut guard = self.worker();
+        let worker = &mut *guard;
+        let Rules { router, routes, outlets, open_limit } = rules;
+        let mut before: Vec<Option<Outlet>> = worker.outlets.drain(..).map(Some).collect();
+        let in_place = |(fresh, kept): (Outlet, &Option<usize>)| match kept.and_then(|at| before[at].take()) {
+            Some(mut outlet) => {
+                outlet.set_config(fresh.config());
+                outlet
+            }
+            None => fresh,
+        };
+        worker.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
+        for mut left in before.into_iter().flatten() {
+            left.seal_all();
+            left.dispatch();
+        }
+        worker.tally = Tally::of(routes.len(), worker.outlets.len());
+        worker.gates = gates(&worker.outlets, &worker.gates);
+        (worker.router, worker.routes, worker.open_limit) = (router, routes, open_limit);
+        let now = self.0.clock.now();
+        if let Some(join) = join {
+            worker.join_by(join, now);
+        }
+        // Who waits for a queue that this source no longer fills, waits no more.
+        self.0.gates.send_replace(Arc::clone(&worker.gates));
+        worker.dispatch();
+        self.note_awaited(worker);
+        // Times may have become shorter.
+        worker.due = Some(now);
+        self.0.nearer.notify_one();
+    }
+
+    /// Whether both are ways to one worker.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether [`SourceIntake::finish`] was called.
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.finished.load(Ordering::Acquire)
     }
 
     /// Task metadata is on its way: records that come before it are counted.
@@ -183,6 +275,7 @@ impl SourceIntake {
         worker.route_all(joined, now);
         worker.outlets.iter_mut().for_each(Outlet::seal_all);
         worker.dispatch();
+        self.0.finished.store(true, Ordering::Release);
     }
 
     fn worker(&self) -> MutexGuard<'_, Worker> {
@@ -220,9 +313,20 @@ impl Intake for SourceIntake {
     }
 
     async fn room(&self) {
-        for (queue, reached) in self.0.queues.iter().zip(&*self.0.reached) {
-            if reached.load(Ordering::Relaxed) {
-                queue.room().await;
+        if self.0.gates.borrow().iter().all(Gate::is_open) {
+            return;
+        }
+        let mut changes = self.0.gates.subscribe();
+        loop {
+            let gates = Arc::clone(&changes.borrow_and_update());
+            let open = async {
+                for gate in gates.iter().filter(|gate| gate.reached.load(Ordering::Relaxed)) {
+                    gate.queue.room().await;
+                }
+            };
+            tokio::select! {
+                () = open => return,
+                Ok(()) = changes.changed() => {}
             }
         }
     }
@@ -298,16 +402,17 @@ impl Worker {
         if tally.discarded != NONE {
             *source.dropped.entry("route").or_default() += std::mem::take(&mut tally.discarded);
         }
-        for (book, count) in books.routes.iter_mut().zip(&mut tally.routes) {
-            book.matched += std::mem::take(count);
+        for (route, count) in self.routes.iter().zip(&mut tally.routes) {
+            books.routes[*route].matched += std::mem::take(count);
         }
-        for (sink, book) in books.sinks.iter_mut().enumerate() {
+        for (sink, gate) in self.gates.iter().enumerate() {
+            let book = &mut books.sinks[gate.queue.sink()];
             let (accepted, malformed) =
                 (std::mem::take(&mut tally.sinks[sink]), std::mem::take(&mut tally.malformed[sink]));
             book.accepted += accepted;
             book.open += accepted;
             if accepted != NONE {
-                self.reached[sink].store(true, Ordering::Relaxed);
+                gate.reached.store(true, Ordering::Relaxed);
             }
             if malformed != NONE {
                 book.open -= malformed;
@@ -325,6 +430,21 @@ impl Worker {
             }
         }
         self.outlets.iter_mut().for_each(Outlet::dispatch);
+    }
+
+    /// Joins by another config.
+    fn join_by(&mut self, config: &JoinConfig, now: Moment) {
+        match &mut self.joiner {
+            Some(joiner) if config.enabled => joiner.bound(config),
+            Some(joiner) => {
+                let mut joined = std::mem::take(&mut self.joined);
+                joiner.flush(&mut |batch| joined.push(batch));
+                self.route_all(joined, now);
+                self.tell_joined();
+                (self.joiner, self.told) = (None, JoinCounts::default());
+            }
+            None => self.joiner = config.enabled.then(|| Joiner::new(config)),
+        }
     }
 
     /// Brings what the joiner has counted into the metrics.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::config::value::{Size, Span};
 
 /// When an object is closed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectConfig {
     /// Bytes as stored, after compression.
@@ -22,7 +22,7 @@ impl Default for ObjectConfig {
 }
 
 /// How long a sink tries.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// A request is given up, and its records are counted as dropped, when it has failed for so long.

@@ -331,7 +331,7 @@ impl Queue {
                 }
             }
             self.refilled(state, refill, cold);
-            if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config.when_full == WhenFull::DropOldest {
+            if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config().when_full == WhenFull::DropOldest {
                 settled.extend(self.make_room(state));
             }
             (failed, freed)

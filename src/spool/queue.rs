@@ -45,7 +45,7 @@ pub struct QueueConfig {
 #[derive(Debug)]
 pub struct Queue {
     sink: usize,
-    pub(super) config: QueueConfig,
+    config: Mutex<QueueConfig>,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
     /// Something to look at for the sink: a block became ready, or one under way came to its end.
@@ -69,7 +69,7 @@ impl Queue {
         state: State,
         keeper: Option<Keeper>,
     ) -> Self {
-        let state = Mutex::new(state);
+        let (state, config) = (Mutex::new(state), Mutex::new(config));
         Self { sink, config, ledger, state, changed: Notify::new(), freed: Notify::new(), keeper }
     }
 
@@ -77,23 +77,41 @@ impl Queue {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// How it is bounded now.
+    pub fn config(&self) -> QueueConfig {
+        *self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Bounds it anew. What waits stays, though it be more than the new bound.
+    pub fn set_config(&self, config: QueueConfig) {
+        *self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = config;
+        self.freed.notify_waiters();
+        self.look();
+    }
+
+    /// Has the sink's task look at the queue.
+    pub fn look(&self) {
+        self.changed.notify_one();
+    }
+
     /// Gives a sealed block its place and sequence; its records move from `open` to `queued`. At the bound, the policy
     /// drops the oldest blocks, or this one: then there is no sequence.
     pub fn reserve(&self, meta: BlockMeta) -> Option<u64> {
         let mut dropped = Vec::new();
+        let QueueConfig { bound, when_full } = self.config();
         let sequence = {
             let mut state = self.state();
             let len = meta.plain_len;
-            let full = |state: &State| state.used > 0 && state.used + len > self.config.bound;
+            let full = |state: &State| state.used > 0 && state.used + len > bound;
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
             book.open -= meta.count;
-            if self.config.when_full == WhenFull::DropNewest && full(&state) {
+            if when_full == WhenFull::DropNewest && full(&state) {
                 *book.dropped.entry("queue_full").or_default() += meta.count;
                 dropped.push(meta);
                 None
             } else {
-                while self.config.when_full == WhenFull::DropOldest && full(&state) {
+                while when_full == WhenFull::DropOldest && full(&state) {
                     let ready = state.pop_oldest(false).map(|slot| slot.meta);
                     let oldest = ready.or_else(|| state.pop_pending().map(|pending| pending.meta));
                     let Some(oldest) = oldest else { break };
@@ -218,7 +236,8 @@ impl Queue {
 
     /// Whether the queue is at or over its bound and lets its sources wait.
     pub fn is_blocking(&self) -> bool {
-        self.config.when_full == WhenFull::Block && self.state().used >= self.config.bound
+        let QueueConfig { bound, when_full } = self.config();
+        when_full == WhenFull::Block && self.state().used >= bound
     }
 
     /// Comes back when the queue does not block. Cancel safe.
@@ -236,7 +255,7 @@ impl Queue {
 
     /// Bytes in memory that wait or are in flight, and the bound.
     pub fn fill_level(&self) -> (u64, u64) {
-        (self.state().used, self.config.bound)
+        (self.state().used, self.config().bound)
     }
 
     /// Bytes where blocks wait, and the bound: of the disk while it works, else of the memory.
@@ -244,7 +263,7 @@ impl Queue {
         let state = self.state();
         match (&state.disk, &self.keeper) {
             (Some(disk), Some(keeper)) if disk.failure.is_none() => (disk.used, keeper.limits.quota),
-            _ => (state.used, self.config.bound),
+            _ => (state.used, self.config().bound),
         }
     }
 

@@ -16,7 +16,7 @@ use super::deliver::{Carried, Delivery};
 use super::request::LIMITS;
 use crate::aws::Access;
 use crate::encode::{Moment, Partition};
-use crate::sink::{Phase, SinkContext};
+use crate::sink::SinkContext;
 use crate::spool::LaneState;
 
 /// Flights of one sink: with 300 ms a request, 64 of them carry 200 MB/s.
@@ -79,6 +79,14 @@ impl Dispatcher {
     async fn run(mut self) {
         let mut phase = self.context.phase.clone();
         loop {
+            if self.context.is_handed_over() {
+                // What this task was told of last may have been for the other.
+                self.context.queue.look();
+                while let Some(landed) = self.flights.join_next_with_id().await {
+                    self.landed(landed);
+                }
+                return self.delivery.finish().await;
+            }
             let draining = self.context.is_draining();
             let next = self.launch(draining);
             if draining && self.flights.is_empty() && self.context.queue.is_empty() {
@@ -90,7 +98,7 @@ impl Dispatcher {
                 () = sleep_until(wake) => {}
                 Some(landed) = self.flights.join_next_with_id() => self.landed(landed),
                 // An error means that the pipeline is gone: the task is ended from outside.
-                Ok(_) = phase.wait_for(|phase| *phase == Phase::Draining), if !draining => {}
+                Ok(()) = phase.changed() => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::sink::s3::default_prefix;
 use crate::spool::WhenFull;
 
 /// The objects of the `s3` sink, on a local disk.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
     /// Directory that the prefixes begin in; it is created when missing.

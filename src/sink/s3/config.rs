@@ -8,7 +8,7 @@ use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::spool::WhenFull;
 
 /// Large compressed objects in S3.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// Name of the bucket.

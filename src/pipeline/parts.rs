@@ -1,0 +1,131 @@
+//! From the plan to what the workers go by: rules, names, encoders, and each part's share of the memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::worker::{Rules, SourceIntake, WorkerParts};
+use crate::clock::Clock;
+use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
+use crate::encode::entries::EntryEncoder;
+use crate::encode::ndjson::NdjsonEncoder;
+use crate::encode::{Compression, Encoder, Partitioner, Template};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::route::Router;
+use crate::source::forward::ForwardConfig;
+use crate::source::join::Joiner;
+use crate::spool::Queue;
+
+/// Open blocks of a sink in a worker: a partition more closes the least recently used one.
+const OPEN_PARTITIONS: usize = 64;
+
+/// The part of the memory that frames in flight may hold.
+const READ_SHARE: u64 = 8;
+
+/// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
+/// for an ack of. Small frames are joined again when their object is sent.
+const DURABLE_DELAY: Duration = Duration::from_secs(1);
+
+/// stdout is read by people: lines appear so soon after they came.
+const STDOUT_DELAY: Duration = Duration::from_millis(200);
+
+/// What all parts of a pipeline have in common, whatever the plan.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) pool: Pool,
+    /// Told whenever a queue has written to its disk.
+    pub(super) synced: watch::Sender<()>,
+}
+
+impl Common {
+    /// The worker of a source.
+    pub(super) fn worker(&self, name: &Arc<str>, config: &ForwardConfig, rules: Rules) -> SourceIntake {
+        let parts = WorkerParts {
+            source: self.ledger.source(name),
+            name: Arc::clone(name),
+            joiner: config.join.enabled.then(|| Joiner::new(&config.join)),
+            metrics: self.metrics.clone(),
+            rules,
+            synced: self.synced.subscribe(),
+        };
+        SourceIntake::new(parts, Arc::clone(&self.ledger), self.clock)
+    }
+
+    /// The plan's rules for one worker; `queues` are those of its sinks.
+    pub(super) fn rules(&self, plan: &Plan, queues: &[Arc<Queue>]) -> Rules {
+        let router =
+            Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
+        let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
+            let (partitioner, encoder) = names_and_encoder(plan, sink);
+            let (config, pool) = (outlet_config(plan, sink), Arc::clone(&self.pool));
+            Outlet::new(config, Arc::clone(queue), self.metrics.sink(&sink.name), partitioner, encoder, pool)
+        });
+        Rules {
+            router,
+            routes: plan.routes.iter().map(|route| self.ledger.route(&route.name)).collect(),
+            outlets: outlets.collect(),
+            open_limit: open_limit(plan),
+        }
+    }
+}
+
+fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
+    let (seal_after, compression) = match &sink.kind {
+        SinkKind::S3(config) => (config.object.age.0, config.compression),
+        SinkKind::File(config) => (config.object.age.0, config.compression),
+        SinkKind::CloudWatchLogs(config) => (config.batch.age.0, Compression::None),
+        SinkKind::Stdout(_) => (STDOUT_DELAY, Compression::None),
+    };
+    let seal_after = match plan.spool {
+        SpoolPlan::Memory => seal_after,
+        SpoolPlan::Disk { .. } => seal_after.min(DURABLE_DELAY),
+    };
+    OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
+}
+
+fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
+    let levels = plan.levels.clone();
+    let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
+    match &sink.kind {
+        SinkKind::S3(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::File(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::CloudWatchLogs(c) => (
+            Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
+            Encoder::Entries(EntryEncoder::new(c.message)),
+        ),
+        SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
+    }
+}
+
+/// Open blocks may hold an eighth of the memory, shared by the sources; one block must fit in any case.
+fn open_limit(plan: &Plan) -> usize {
+    let share = plan.memory.total / 8 / plan.sources.len().max(1) as u64;
+    usize::try_from(share).unwrap_or(usize::MAX).max(BLOCK_SIZE)
+}
+
+/// Frames in flight may hold an eighth of the memory, as the open blocks: what is left of the half that is not the
+/// queues' is for the join, the sinks' requests and the connections' own small buffers. Shared by the sources, each of
+/// which has its own part: one whose sinks are full does not stop the reading of another. Two of its largest frames
+/// must fit in any case, so that one slow peer does not hold all of it.
+pub(super) fn read_limit(plan: &Plan, config: &ForwardConfig) -> usize {
+    let share = plan.memory.total / READ_SHARE / plan.sources.len().max(1) as u64;
+    usize::try_from(share.max(config.limits.frame.0.saturating_mul(2))).unwrap_or(usize::MAX)
+}
+
+/// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.
+pub(super) fn ack_wait(plan: &Plan) -> Duration {
+    let waits = plan.sources.iter().map(|source| match &source.kind {
+        SourceKind::Forward(config) => config.ack_wait.0,
+    });
+    waits.min().unwrap_or(Duration::MAX)
+}
