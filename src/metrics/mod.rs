@@ -185,7 +185,7 @@ impl SinkMetrics {
         self.families.retries.get_or_create(&ApiLabels { sink: self.name.to_string(), api }).inc();
     }
 
-    /// An object was closed: its stored bytes and why (`size`, `age`, `pressure`, `ack`, `drain`).
+    /// An object was closed: its stored bytes and why (`size`, `age`, `pressure`, `ack`, `drain`, `reload`).
     pub fn object(&self, bytes: u64, closed_by: &'static str) {
         let sink = self.name.to_string();
         self.families.objects.get_or_create(&ClosedLabels { sink: sink.clone(), by: closed_by }).inc();

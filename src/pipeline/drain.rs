@@ -112,7 +112,7 @@ impl Pipeline {
         if let Some(endpoint) = metadata::endpoint(plan.metadata) {
             learn_metadata(&mut helpers, endpoint, &sources.intakes, &state).await;
         }
-        sources.run(ready, || common.rules(&plan, &queues), plan.drain);
+        sources.run(ready, || common.rules(&plan, &queues), plan.drain).await;
         state.ready.store(true, Ordering::Release);
         Running { plan, common, sources, sinks, helpers, state }
     }

@@ -62,7 +62,7 @@ impl Running {
         self.sources.change_rules(&plan, rules, &kept(&self.plan, &plan));
         self.sinks.run(&plan);
         self.sources.announce(&ready);
-        self.sources.run(ready, rules, plan.drain);
+        self.sources.run(ready, rules, plan.drain).await;
         self.state.reloads.succeeded(plan.fingerprint.clone(), delivering_after(&plan));
         self.plan = plan;
         Ok(())

@@ -90,7 +90,7 @@ struct Slot {
     /// The sockets once more, to be shared with what comes after.
     listeners: Listeners,
     intake: SourceIntake,
-    changes: mpsc::UnboundedSender<Setup>,
+    changes: mpsc::Sender<Setup>,
     control: Control,
     timer: AbortHandle,
 }
@@ -160,17 +160,19 @@ impl Sources {
     }
 
     /// Has the plan's sources read, each by its settings there, and those that are not in it leave.
-    pub(super) fn run(&mut self, ready: Vec<Ready>, rules: impl Fn() -> Rules, drain: DrainPlan) {
+    pub(super) async fn run(&mut self, ready: Vec<Ready>, rules: impl Fn() -> Rules, drain: DrainPlan) {
         let left = |slot: &mut Slot| !ready.iter().any(|ready| ready.name == slot.name);
         let left: Vec<Slot> = self.slots.extract_if(.., left).collect();
-        left.into_iter().for_each(|slot| self.leave(slot, drain));
+        for slot in left {
+            self.leave(slot, drain).await;
+        }
         for ready in ready {
             match self.slots.iter_mut().find(|slot| slot.name == ready.name) {
                 Some(slot) if slot.config == ready.config => {}
                 Some(slot) => {
                     (slot.config, slot.listeners) = (ready.config, ready.listeners);
                     // The source may have ended only if the process does.
-                    let _ = slot.changes.send(ready.setup);
+                    let _ = slot.changes.send(ready.setup).await;
                 }
                 None => self.start(ready, rules()),
             }
@@ -183,7 +185,7 @@ impl Sources {
         self.intakes.add(&intake);
         let ticking = intake.clone();
         let timer = self.timers.spawn(async move { ticking.tick().await });
-        let (control, (changes, changed)) = (Control::new(), mpsc::unbounded_channel());
+        let (control, (changes, changed)) = (Control::new(), mpsc::channel(1));
         let resources = Resources { clock: self.common.clock, stats: self.counters.stats(&name) };
         let (shutdown, told, served, named) = (control.subscribe(), control.watch(), intake.clone(), Arc::clone(&name));
         self.tasks.spawn(async move {
@@ -193,14 +195,16 @@ impl Sources {
         self.slots.push(Slot { name, config, listeners, intake, changes, control, timer });
     }
 
-    fn leave(&mut self, slot: Slot, drain: DrainPlan) {
+    async fn leave(&mut self, slot: Slot, drain: DrainPlan) {
         let Slot { name, config, intake, changes, mut control, timer, .. } = slot;
         tracing::info!(
             "source {name} is not in the config any more: it accepts nobody, and ends when its peers are quiet"
         );
         let deaf = Setup::new(Listeners::default(), &config, Arc::new(Budget::new(0)));
         // Nothing is opened, so nothing can fail.
-        let _ = deaf.map(|deaf| changes.send(deaf));
+        if let Ok(deaf) = deaf {
+            let _ = changes.send(deaf).await;
+        }
         control.drain(drain.quiet, Instant::now() + drain.timeout.mul_f64(SOURCES_SHARE));
         let (reading, mut over) = (self.reading.subscribe(), self.over.subscribe());
         self.leaving.spawn(async move {

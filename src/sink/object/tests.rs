@@ -387,6 +387,24 @@ async fn a_large_object_goes_out_in_parts_as_they_fill_and_lets_go_of_their_byte
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_begun_is_completed_when_the_queue_is_handed_over_and_the_rest_is_left() {
+    let mut bench = Bench::start(Setting { size: 10_000, limits: SMALL, ..Setting::default() });
+    for _ in 0..6 {
+        bench.push("a/", 20);
+    }
+    bench.pass(5).await;
+    assert_eq!(bench.calls(), [("create", 0), ("part", 100)]);
+    bench.push("b/", 20);
+    bench.phase.send_replace(Phase::HandedOver);
+    (&mut bench.driver).await.expect("the driver does not panic");
+    assert_eq!(bench.calls()[2..], [("complete", 0)]);
+    let book = bench.book();
+    assert_eq!((book.delivered.records, book.in_flight.records, book.queued.records), (5, 0, 2));
+    // The next task was told of everything.
+    bench.queue.changed().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_in_parts_is_completed_at_its_age_though_nothing_more_came() {
     let mut bench = Bench::start(Setting { size: 10_000, limits: SMALL, ..Setting::default() });
     for _ in 0..6 {

@@ -42,7 +42,7 @@ pub async fn serve<I: Intake>(
     name: &str,
     intake: I,
     resources: Resources,
-    mut changes: mpsc::UnboundedReceiver<Setup>,
+    mut changes: mpsc::Receiver<Setup>,
     mut shutdown: Shutdown,
 ) {
     let mut lasting = Lasting::default();
@@ -72,7 +72,7 @@ impl<I: Intake> Source<'_, I> {
     async fn read(
         &mut self,
         reading: mpsc::Sender<Infallible>,
-        changes: &mut mpsc::UnboundedReceiver<Setup>,
+        changes: &mut mpsc::Receiver<Setup>,
         shutdown: &mut Shutdown,
     ) {
         let mut drain = Drain::of(shutdown.phase(), self.activity());
