@@ -153,7 +153,7 @@ impl Sinks {
         if let Some(run) = slot.run.take() {
             let before = run.phase.send_replace(Phase::HandedOver);
             if before == Phase::Running {
-                tracing::info!(sink = &*slot.name, "goes on with other settings; what it has begun ends with the old");
+                tracing::info!(sink = &*slot.name, "goes on with other settings");
             }
         }
         let (phase, watched) = watch::channel(Phase::Running);

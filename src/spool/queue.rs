@@ -48,6 +48,8 @@ pub struct Queue {
     config: Mutex<QueueConfig>,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
+    /// What a sink's task has begun and left to the next, each with the key of its object.
+    given_back: Mutex<Vec<(String, Lease)>>,
     /// Something to look at for the sink: a block became ready, or one under way came to its end.
     pub(super) changed: Notify,
     /// Bytes were let go.
@@ -70,7 +72,16 @@ impl Queue {
         keeper: Option<Keeper>,
     ) -> Self {
         let (state, config) = (Mutex::new(state), Mutex::new(config));
-        Self { sink, config, ledger, state, changed: Notify::new(), freed: Notify::new(), keeper }
+        Self {
+            sink,
+            config,
+            ledger,
+            state,
+            given_back: Mutex::default(),
+            changed: Notify::new(),
+            freed: Notify::new(),
+            keeper,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -213,6 +224,17 @@ impl Queue {
         Lease::new(Arc::clone(self), flight, slots)
     }
 
+    /// Leaves what was taken to the task that has the queue now; the object that it was to be keeps its key.
+    pub fn give_back(&self, key: String, lease: Lease) {
+        self.given_back.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((key, lease));
+        self.look();
+    }
+
+    /// Takes what was given back; it is in flight as before.
+    pub fn take_given_back(&self) -> Vec<(String, Lease)> {
+        std::mem::take(&mut self.given_back.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
     /// The partitions that have ready blocks, in no particular order.
     pub fn lanes(&self) -> Vec<LaneState> {
         let state = self.state();
@@ -296,6 +318,7 @@ impl Queue {
     /// Drops all that waits in memory, counted under `reason`, so that a sender repeats it. What is in flight is left
     /// alone, and what is on disk stays there for the next start.
     pub fn abandon(&self, reason: &'static str) -> Count {
+        drop(self.take_given_back());
         let dropped: Vec<BlockMeta> = {
             let mut state = self.state();
             let mut dropped = Vec::new();

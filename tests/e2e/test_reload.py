@@ -214,6 +214,50 @@ def test_a_sink_goes_on_with_other_settings_on_the_same_queue(start, config, pla
     assert not (place / "out").exists()
 
 
+@pytest.mark.parametrize("spool", ["memory", "disk"])
+def test_what_a_sink_fails_to_send_goes_with_the_settings_that_are_right(start, config, place, file_sink, spool):
+    """A mistake in a sink's settings is mended without a restart, for what was under way, too."""
+    (place / "blocked").write_text("a file where the directory should be")
+    made = config(sinks={"archive": file_sink(path=str(place / "blocked"), object={"age": "1s"}, compression="zstd")})
+    if spool == "disk":
+        made["spool"] = {"path": str(place / "spool"), "size": "64MiB"}
+    router = start(made)
+    with Peer(router.address("tcp")) as peer:
+        peer.send(*(frame(n) for n in range(10)))
+        failing = lambda: "retries" in (text := router.get("/metrics")[1]) and 'retries_total{sink="archive"' in text
+        eventually(failing, "an attempt to fail")
+        made["sinks"]["archive"] |= {"path": str(place / "out"), "compression": "gzip"}
+        router.reload(made)
+        eventually(lambda: router.sink("archive", "delivered") == 10, "the object")
+    assert numbers(place / "out") == list(range(10))
+    router.stop()
+
+
+def test_aws_sinks_that_reach_nobody_are_mended_without_a_restart(start, config, aws):
+    sinks = {
+        "archive": s3_sink(aws, prefix="one/", object={"age": "1s"}),
+        "alerts": logs_sink(aws, log_group="/one", log_stream="s"),
+    }
+    made = config(routes=[{"name": "rest", "to": ["archive", "alerts"]}], sinks=sinks)
+    right = json.loads(json.dumps(made))
+    with socket.socket() as taken:
+        # Bound and not listening: whoever connects is refused.
+        taken.bind(("127.0.0.1", 0))
+        for sink in sinks.values():
+            sink["endpoint"] = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        router = start(made)
+        with Peer(router.address("tcp")) as peer:
+            now = int(time.time())
+            peer.send(*(fwd.message("app", Time(now, n), {"log": f"line {n}", "n": n}) for n in range(100)))
+            retried = lambda sink: f'logweir_sink_retries_total{{sink="{sink}"' in router.get("/metrics")[1]
+            eventually(lambda: retried("archive") and retried("alerts"), "attempts to fail")
+            router.reload(right)
+            eventually(lambda: all(router.sink(name, "delivered") == 100 for name in sinks), "delivery")
+    router.stop()
+    assert sorted(r["n"] for r in objects.all_records(objects.in_bucket(aws.s3, "logs"))) == list(range(100))
+    assert len(aws.events("/one", "s")) == 100
+
+
 def test_another_type_is_refused_while_the_old_one_holds_records(start, config, place, file_sink):
     made = config(sinks={"archive": file_sink(object={"age": "1h"})})
     router = start(made)

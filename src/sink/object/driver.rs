@@ -93,6 +93,8 @@ struct Driver<S: ObjectStore> {
     requests: usize,
     /// Objects that the last process had begun.
     unfinished: VecDeque<(CutEntry, Lease)>,
+    /// Objects that the task before this one had begun.
+    given_back: VecDeque<(String, Lease)>,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -119,6 +121,7 @@ impl<S: ObjectStore> Driver<S> {
                 queue: Arc::clone(&context.queue),
             }),
             unfinished: context.queue.unfinished().into(),
+            given_back: VecDeque::new(),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),
@@ -127,12 +130,13 @@ impl<S: ObjectStore> Driver<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.tasks.is_empty() && self.growing.is_empty() && self.unfinished.is_empty()
+        self.tasks.is_empty() && self.growing.is_empty() && self.unfinished.is_empty() && self.given_back.is_empty()
     }
 
     /// Brings what was begun to its end, and takes nothing more from the queue: that has another task.
     async fn finish(mut self) {
-        // What this task was told of last may have been for the other.
+        // What has not begun again is left to the other, and so is what this task was told of last.
+        self.given_back.drain(..).for_each(|(key, lease)| self.context.queue.give_back(key, lease));
         self.context.queue.look();
         loop {
             self.go_on();
@@ -152,13 +156,22 @@ impl<S: ObjectStore> Driver<S> {
         }
     }
 
-    /// Begins what the last process left unfinished, as far as requests are free.
+    /// Begins anew what the last process or the last task left unfinished, as far as requests are free.
     fn go_on(&mut self) {
+        if !self.context.is_handed_over() {
+            self.given_back.extend(self.context.queue.take_given_back());
+        }
         while self.tasks.len() < self.requests
             && let Some((cut, lease)) = self.unfinished.pop_front()
         {
-            let whole = Whole::again(Arc::clone(&self.shared), cut, lease);
+            let whole = Whole::again(Arc::clone(&self.shared), cut.key, cut.upload, lease);
             self.tasks.spawn(whole_task(whole, "restart"));
+        }
+        while self.tasks.len() < self.requests
+            && let Some((key, lease)) = self.given_back.pop_front()
+        {
+            let whole = Whole::again(Arc::clone(&self.shared), key, None, lease);
+            self.tasks.spawn(whole_task(whole, "reload"));
         }
     }
 

@@ -14,7 +14,6 @@ use super::upload::{ABORT_WAIT, Body, Shared, corrupt};
 use super::{MAX_PARTS, ObjectStore};
 use crate::encode::Compression;
 use crate::sink::retry::GivenUp;
-use crate::spool::disk::CutEntry;
 use crate::spool::{Lease, Loaded};
 
 /// An object on its way.
@@ -32,9 +31,9 @@ impl<S: ObjectStore> Whole<S> {
         Self { shared, key, lease, before: None }
     }
 
-    /// One that the last process did not finish.
-    pub(super) fn again(shared: Arc<Shared<S>>, cut: CutEntry, lease: Lease) -> Self {
-        Self { shared, key: cut.key, lease, before: Some(cut.upload) }
+    /// One that the last process, or the last task, did not finish.
+    pub(super) fn again(shared: Arc<Shared<S>>, key: String, upload: Option<String>, lease: Lease) -> Self {
+        Self { shared, key, lease, before: Some(upload) }
     }
 
     /// Sends it, or gives it up.
@@ -54,6 +53,7 @@ impl<S: ObjectStore> Whole<S> {
                 self.shared.metrics.object(bytes, by);
                 self.lease.delivered();
             }
+            Err(GivenUp::HandedOver) => self.shared.queue.give_back(self.key, self.lease),
             Err(given_up) => {
                 let records = self.lease.metas().map(|meta| meta.count.records).sum();
                 self.shared.retry.lost(records, &given_up);
@@ -73,7 +73,7 @@ impl<S: ObjectStore> Whole<S> {
     /// Sends it; its bytes as sent.
     async fn try_send(&mut self) -> Result<u64, GivenUp> {
         let shared = Arc::clone(&self.shared);
-        let mut bodies = Bodies::new(&shared, &self.lease);
+        let mut bodies = Bodies::new(&shared, &self.key, &self.lease);
         let first = bodies.next(&mut self.lease).await.map_err(corrupt)?;
         let len = first.body.len;
         if first.last && len == 0 {
@@ -82,10 +82,10 @@ impl<S: ObjectStore> Whole<S> {
         }
         if first.last {
             let attempt = || shared.store.put(&self.key, &first.body.data);
-            shared.retry.until_done(S::APIS.put, attempt).await?;
+            shared.retry.until_handed_over(S::APIS.put, attempt).await?;
             return Ok(len);
         }
-        let upload = shared.retry.until_done(S::APIS.create, || shared.store.create(&self.key)).await?;
+        let upload = shared.retry.until_handed_over(S::APIS.create, || shared.store.create(&self.key)).await?;
         if let Some(id) = S::id(&upload) {
             shared.queue.note_upload(self.lease.first(), id);
         }
@@ -104,7 +104,7 @@ impl<S: ObjectStore> Whole<S> {
         loop {
             let number = u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
             let attempt = || shared.store.part(upload, number, &part.body.data);
-            parts.push(shared.retry.until_done(S::APIS.part, attempt).await?);
+            parts.push(shared.retry.until_handed_over(S::APIS.part, attempt).await?);
             bytes += part.body.len;
             if part.last {
                 break;
@@ -113,7 +113,7 @@ impl<S: ObjectStore> Whole<S> {
             part = bodies.next(&mut self.lease).await.map_err(corrupt)?;
         }
         let attempt = || shared.store.complete(upload, &parts);
-        shared.retry.until_done(S::APIS.complete, attempt).await?;
+        shared.retry.until_handed_over(S::APIS.complete, attempt).await?;
         Ok(bytes)
     }
 }
@@ -137,11 +137,16 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn new<S>(shared: &Shared<S>, lease: &Lease) -> Self {
+    fn new<S>(shared: &Shared<S>, key: &str, lease: &Lease) -> Self {
         // However large an object is, it has fewer parts than a store takes.
         let part = shared.limits.part.max(lease.bytes() / (MAX_PARTS as u64 * 9 / 10));
         let objects = &shared.objects;
-        Self { compression: objects.compression, frame: None, single_frame: objects.single_frame, part, at: 0 }
+        // An object of the last process, or the last task, keeps its name though the config has changed.
+        let compression = match key.ends_with(&objects.extension) {
+            true => objects.compression,
+            false => Compression::of(key),
+        };
+        Self { compression, frame: None, single_frame: objects.single_frame, part, at: 0 }
     }
 
     /// The next body: a part's worth, or what is left.
