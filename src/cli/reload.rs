@@ -39,6 +39,8 @@ pub(crate) async fn plans(
             tracing::warn!("{why}: the config is not reloaded in a drain");
             continue;
         }
+        // Whatever made it be read: once is enough.
+        watch.read = watched.as_deref().and_then(stamp);
         tracing::info!("{why}: reading the config again");
         let _ = plans.send(read(config.clone()).await).await;
     }

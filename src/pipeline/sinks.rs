@@ -62,6 +62,13 @@ impl Run {
     }
 }
 
+impl Slot {
+    /// Whether the running plan has it.
+    fn is_in_force(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| *run.phase.borrow() == Phase::Running)
+    }
+}
+
 impl Sinks {
     /// None yet; with a disk spool, its directory is taken for this process.
     pub(super) fn new(common: Common, writer: String, plan: &SpoolPlan, queues: Queues) -> Result<Self, BuildError> {
@@ -90,17 +97,16 @@ impl Sinks {
         Ok(queues)
     }
 
-    /// What waits was encoded for the old type; nobody could deliver it.
+    /// A sink in force whose name gets another type: what waits was encoded for the old one, and is to be delivered
+    /// before that.
     fn refuse_other_type(&self, sink: &SinkPlan) -> Result<(), BuildError> {
-        let others =
-            self.slots.iter().filter(|slot| *slot.name == sink.name && slot.type_name != sink.kind.type_name());
-        for slot in others {
-            let waiting = self.common.ledger.books().sinks[slot.queue.sink()].waiting().records;
-            if waiting > 0 {
-                return Err(BuildError::OtherType { name: sink.name.clone(), before: slot.type_name, waiting });
-            }
+        let is_other =
+            |slot: &&Slot| *slot.name == sink.name && slot.type_name != sink.kind.type_name() && slot.is_in_force();
+        let Some(slot) = self.slots.iter().find(is_other) else { return Ok(()) };
+        match self.common.ledger.books().sinks[slot.queue.sink()].waiting().records {
+            0 => Ok(()),
+            waiting => Err(BuildError::OtherType { name: sink.name.clone(), before: slot.type_name, waiting }),
         }
-        Ok(())
     }
 
     fn find(&self, sink: &SinkPlan) -> Option<usize> {
@@ -174,8 +180,7 @@ impl Sinks {
     /// Its sink is not in the config: no route leads here any more.
     fn leave(&mut self, at: usize) {
         let slot = &self.slots[at];
-        let running = slot.run.as_ref().is_some_and(|run| *run.phase.borrow() == Phase::Running);
-        if let Some(run) = slot.run.as_ref().filter(|_| running) {
+        if let Some(run) = slot.run.as_ref().filter(|_| slot.is_in_force()) {
             let waiting = self.common.ledger.books().sinks[slot.queue.sink()].waiting().records;
             let folder = self.home.as_ref().map(|home| home.path_of(&slot.name, slot.type_name).display().to_string());
             tracing::warn!(
@@ -187,9 +192,7 @@ impl Sinks {
             run.phase.send_replace(Phase::Draining);
         }
         // Another type of this name has the account now.
-        let has_heir = |other: &Slot| {
-            other.name == slot.name && other.run.as_ref().is_some_and(|run| *run.phase.borrow() == Phase::Running)
-        };
+        let has_heir = |other: &Slot| other.name == slot.name && other.is_in_force();
         if !self.slots.iter().any(has_heir) {
             self.queues.list(&slot.queue, true);
         }

@@ -278,6 +278,18 @@ def test_another_type_is_refused_while_the_old_one_holds_records(start, config, 
     assert '"n":1' in "\n".join(router.stdout_lines)
 
 
+def test_a_sink_that_had_another_type_before_may_be_busy_at_a_reload(start, config, file_sink):
+    router = start(config(sinks={"archive": {"type": "stdout"}}))
+    made = config(sinks={"archive": file_sink(object={"age": "1h"})})
+    router.reload(made)
+    with Peer(router.address("tcp")) as peer:
+        peer.send(frame(0))
+        eventually(lambda: router.received() == 1, "the record")
+        router.reload(made)
+        assert router.sink("archive", "waiting") == 1
+    assert router.stop().sinks["archive"]["delivered"] == 1
+
+
 def test_addresses_come_and_go_and_connections_stay(start, config, place):
     made = config()
     router = start(made)
