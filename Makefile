@@ -19,7 +19,7 @@ IMAGE_BIN  := $(CARGO_TARGET_DIR)/$(TRIPLE)/release/logweir
 IMAGE      ?= logweir
 FUZZ_TIME  ?= 20
 
-.PHONY: help build check test e2e lint deny bench fuzz image demo clean
+.PHONY: help build check test e2e faults lint deny bench fuzz image demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
@@ -40,13 +40,18 @@ configs: build ## the example configs through `check` and their own `tests:`
 	done
 .PHONY: configs
 
-test: build $(VENV)/.done $(E2E)/node/.done ## all tests but the Docker ones
+test: build $(VENV)/.done $(E2E)/node/.done ## all tests but the Docker ones; the faults in their short form (root, strace)
 	cargo test --locked
 	LOGWEIR_BINARY=$(BINARY) PATH=$(VENV)/bin:$$PATH NODE_PATH=$(E2E)/node/node_modules \
-	  $(PYTEST) tests/e2e
+	  $(PYTEST) tests/e2e tests/faults
 
 e2e: static $(VENV)/.done ## a real Docker daemon with the fluentd log driver, the binary on the host and as image (root)
 	LOGWEIR_BINARY=$(IMAGE_BIN) $(PYTEST) tests/docker
+
+# FAULTS='-k SIGKILL' picks cases, LOGWEIR_FAULTS_SEED=N repeats a run.
+faults: $(VENV)/.done ## the fault suite in its long form, an hour and more; a table for the README at its end (root, strace)
+	cargo build --locked --release --bin logweir
+	LOGWEIR_FAULTS=long LOGWEIR_BINARY=$(CARGO_TARGET_DIR)/release/logweir $(PYTEST) -o timeout=14400 tests/faults $(FAULTS)
 
 lint: ## format, clippy, docs, licences
 	cargo fmt --check

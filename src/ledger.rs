@@ -1,9 +1,10 @@
 //! The ledger: counts every record from its source to its end, so that nothing is lost in silence.
 //!
 //! Source: `received = routed + dropped{reason}`. Sink: `accepted = delivered + waiting + dropped{reason}`. The sum of
-//! `accepted` less `recovered` is the copies that the routes made. `waiting` is what lies open, queued and in flight,
-//! moved by whoever holds the records, never derived from the others. Entries are made once a batch or a block under
-//! one lock; a scrape reads under it, so the books add up at every scrape.
+//! `accepted` is the copies that the routes made, and what sinks were given otherwise, which is counted on its own too:
+//! what was found on disk at the start, dead letters, and what was diverted from another sink. `waiting` is what lies
+//! open, queued and in flight, moved by whoever holds the records, never derived from the others. Entries are made once
+//! a batch or a block under one lock; a scrape reads under it, so the books add up at every scrape.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -40,10 +41,15 @@ pub struct RouteBook {
 pub struct SinkBook {
     /// Name in the config.
     pub name: String,
-    /// Copies that the routes gave it, and what was found on disk at the start.
+    /// Copies that the routes gave it, what was found on disk at the start, dead letters and what was diverted from
+    /// full sinks.
     pub accepted: Count,
     /// Of those, what was found on disk at the start.
     pub recovered: Count,
+    /// Of those, dead letters; their bytes are the ones that they carry.
+    pub dead_letters: Count,
+    /// Of those, copies that were diverted from full sinks, where they are dropped as `diverted`.
+    pub diverted: Count,
     /// Copies that its target confirmed.
     pub delivered: Count,
     /// In blocks that still grow.

@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     Packed,
     /// The same, asking for acks.
     Acked,
+    /// Chunks of about 4 KiB, asking for acks.
+    SmallAcked,
 }
 
 impl Shape {
@@ -31,12 +33,19 @@ impl Shape {
             Self::Lines => 1,
             Self::Chunks => 16 << 10,
             Self::Packed | Self::Acked => 64 << 10,
+            Self::SmallAcked => 4 << 10,
         }
+    }
+
+    /// Whether each chunk asks for an ack.
+    fn is_acked(self) -> bool {
+        matches!(self, Self::Acked | Self::SmallAcked)
     }
 }
 
 /// Frames ready to be sent.
 pub(crate) struct Load {
+    shape: Shape,
     /// One write each.
     pub(crate) frames: Vec<Vec<u8>>,
     /// Records in each of the frames.
@@ -61,7 +70,7 @@ impl Load {
             match shape {
                 Shape::Lines => open = message(&record),
                 Shape::Chunks => open.extend(message(&record)),
-                Shape::Packed | Shape::Acked => open.extend(entry(&record)),
+                Shape::Packed | Shape::Acked | Shape::SmallAcked => open.extend(entry(&record)),
             }
             if open.len() >= shape.write_size() {
                 frames.push(close(shape, std::mem::take(&mut open), frames.len()));
@@ -72,7 +81,7 @@ impl Load {
             frames.push(close(shape, open, frames.len()));
             counts.push(in_open);
         }
-        Self { frames, counts, records: RECORDS, text_bytes }
+        Self { shape, frames, counts, records: RECORDS, text_bytes }
     }
 
     /// Records in the first `frames` frames, sent over and over.
@@ -80,11 +89,19 @@ impl Load {
         self.counts.iter().cycle().zip(0..frames).map(|(count, _)| count).sum()
     }
 
-    /// Writes every frame.
-    pub(crate) fn send(&self, socket: &mut UnixStream) {
-        for frame in &self.frames {
+    /// Writes every frame so often, and comes back when all acks that were asked for are there.
+    pub(crate) fn send(&self, socket: &mut UnixStream, rounds: u64) {
+        let acks = if self.shape.is_acked() { self.frames.len() as u64 * rounds } else { 0 };
+        let mut reader = socket.try_clone().expect("a socket can be cloned");
+        let reading = std::thread::spawn(move || {
+            let mut answers = (&mut reader).take(acks * ack(0).len() as u64);
+            std::io::copy(&mut answers, &mut std::io::sink()).expect("the router acks")
+        });
+        for frame in (0..rounds).flat_map(|_| &self.frames) {
             socket.write_all(frame).expect("the router reads");
         }
+        let read = reading.join().expect("the reader does not panic");
+        assert_eq!(read, acks * ack(0).len() as u64, "every chunk is acked");
     }
 
     /// Sends frames on a schedule and measures each ack from its frame's due time, in microseconds.
@@ -211,7 +228,7 @@ fn close(shape: Shape, body: Vec<u8>, n: usize) -> Vec<u8> {
     write::array(&mut frame, 3);
     write::str(&mut frame, TAG);
     write::str(&mut frame, &body);
-    if shape == Shape::Acked {
+    if shape.is_acked() {
         write::map(&mut frame, 1);
         write::str(&mut frame, b"chunk");
         write::str(&mut frame, token(n).as_bytes());

@@ -12,7 +12,7 @@ mod router;
 use std::time::{Duration, Instant};
 
 use load::{Load, Shape};
-use router::Router;
+use router::{Router, Spool};
 
 /// Open-loop rate of the ack run: what AWS calls high throughput, five times over.
 const ACK_RATE: f64 = 10e6;
@@ -30,26 +30,30 @@ fn main() {
         "{:<28} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "scenario", "records/s", "MB/s", "CPU s/GB", "user", "system", "peak MiB", "ratio"
     );
-    for (name, shape) in [
-        ("message mode, one write each", Shape::Lines),
-        ("message mode, 16 KiB writes", Shape::Chunks),
-        ("packed, 64 KiB", Shape::Packed),
+    for (name, shape, spool) in [
+        ("message mode, one write each", Shape::Lines, Spool::Memory),
+        ("message mode, 16 KiB writes", Shape::Chunks, Spool::Memory),
+        ("packed, 64 KiB", Shape::Packed, Spool::Memory),
+        ("packed, 64 KiB, disk", Shape::Packed, Spool::Disk),
+        ("acked, 64 KiB, memory", Shape::Acked, Spool::Memory),
+        ("acked durable, 64 KiB", Shape::Acked, Spool::Disk),
+        ("acked durable, 4 KiB", Shape::SmallAcked, Spool::Disk),
     ] {
-        throughput(name, shape, megabytes);
+        throughput(name, shape, spool, megabytes);
     }
-    acks(if quick { Duration::from_secs(2) } else { ACK_TIME });
+    let time = if quick { Duration::from_secs(2) } else { ACK_TIME };
+    acks("from memory", Spool::Memory, time);
+    acks("durable", Spool::Disk, time);
 }
 
-fn throughput(name: &str, shape: Shape, megabytes: f64) {
+fn throughput(name: &str, shape: Shape, spool: Spool, megabytes: f64) {
     let load = Load::generate(shape);
-    let router = Router::start();
+    let router = Router::start(spool);
     let mut socket = router.connect();
     let rounds = (megabytes * 1e6 / load.text_bytes as f64).ceil() as u64;
     let before = router.usage();
     let start = Instant::now();
-    for _ in 0..rounds {
-        load.send(&mut socket);
-    }
+    load.send(&mut socket, rounds);
     drop(socket);
     let records = rounds * load.records;
     router.wait_for(records);
@@ -71,9 +75,9 @@ fn throughput(name: &str, shape: Shape, megabytes: f64) {
 
 /// One connection with acks at a fixed rate; the latency counts from the moment that a chunk should have been sent, so
 /// that a slow router cannot hide behind a sender that waits for it.
-fn acks(time: Duration) {
+fn acks(name: &str, spool: Spool, time: Duration) {
     let load = Load::generate(Shape::Acked);
-    let router = Router::start();
+    let router = Router::start(spool);
     let mut socket = router.connect();
     let every = Duration::from_secs_f64(load.text_bytes as f64 / load.frames.len() as f64 / ACK_RATE);
     let latencies = load.ack_latencies(&mut socket, every, time);
@@ -81,7 +85,7 @@ fn acks(time: Duration) {
     router.stop(load.records_in(latencies.len()));
     let ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
-        "acks from memory at 10 MB/s: {} chunks, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+        "acks {name} at 10 MB/s: {} chunks, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
         latencies.len(),
         ms(0.5),
         ms(0.99),

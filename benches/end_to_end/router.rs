@@ -18,6 +18,13 @@ pub(crate) struct Router {
     admin: u16,
 }
 
+/// Where records wait.
+#[derive(Clone, Copy)]
+pub(crate) enum Spool {
+    Memory,
+    Disk,
+}
+
 /// What the process has used.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
@@ -38,14 +45,18 @@ impl Usage {
 
 impl Router {
     /// Starts it and waits until it listens.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(spool: Spool) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
+        let spool = match spool {
+            Spool::Memory => "memory".into(),
+            Spool::Disk => format!("{{path: {}/spool, size: 4GiB}}", dir.path().display()),
+        };
         let admin = free_port();
         let config = format!(
             "sources: {{forward: {{listen: ['unix://{dir}/fluent.sock']}}}}\n\
              routes:\n- {{name: errors, when: level >= WARN, to: [alerts, archive]}}\n- {{name: rest, to: [archive]}}\n\
              sinks:\n  archive: {{type: file, path: {dir}/archive}}\n  alerts: {{type: file, path: {dir}/alerts}}\n\
-             memory: 64MiB\nadmin: {{listen: '127.0.0.1:{admin}'}}\nlog: {{level: warn}}\n",
+             spool: {spool}\nmemory: 64MiB\nadmin: {{listen: '127.0.0.1:{admin}'}}\nlog: {{level: warn}}\n",
             dir = dir.path().display()
         );
         fs::write(dir.path().join("bench.yaml"), config).expect("the config is written");

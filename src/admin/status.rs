@@ -114,7 +114,11 @@ impl AdminState {
                 let (used, bound) = queue.fill_level();
                 let account = json!({
                     "accepted": count(book.accepted),
-                    "recovered": count(book.recovered),
+                    "of_which": {
+                        "recovered": count(book.recovered),
+                        "dead_letters": count(book.dead_letters),
+                        "diverted": count(book.diverted),
+                    },
                     "delivered": count(book.delivered),
                     "waiting": count(book.waiting()),
                     "dropped": reasons(&book.dropped),

@@ -10,7 +10,7 @@ use super::ConfigArg;
 use crate::config::Plan;
 use crate::config::plan::{MemoryOrigin, Metadata, SinkKind, SinkPlan, SourceKind, SourcePlan, SpoolPlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Format, LogJson, Message};
+use crate::encode::{Format, LogJson, Message, Oversize};
 use crate::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::s3::S3Config;
@@ -44,7 +44,7 @@ fn describe(plan: &Plan, file: &str, out: &mut dyn Write) -> io::Result<()> {
     write_routes(plan, out)?;
     writeln!(out, "\nsinks")?;
     for sink in &plan.sinks {
-        write_sink(sink, out)?;
+        write_sink(sink, plan, out)?;
     }
     writeln!(out, "\nprocess")?;
     write_process(plan, out)?;
@@ -119,7 +119,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn write_sink(sink: &SinkPlan, out: &mut dyn Write) -> io::Result<()> {
+fn write_sink(sink: &SinkPlan, plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  {} ({})", sink.name, sink.kind.type_name())?;
     match &sink.kind {
         SinkKind::S3(config) => write_s3(config, out)?,
@@ -133,10 +133,12 @@ fn write_sink(sink: &SinkPlan, out: &mut dyn Write) -> io::Result<()> {
         }
         SinkKind::Stdout(config) => write_format(config.format, config.log_json, None, out)?,
     }
+    let diverted = || sink.divert.and_then(|to| plan.sinks.get(to)).map_or("", |to| to.name.as_str());
     let full = match sink.queue.when_full {
-        WhenFull::Block => "then the sources that route here are not read",
-        WhenFull::DropOldest => "then the oldest are dropped",
-        WhenFull::DropNewest => "then the newest are dropped",
+        WhenFull::Block => "then the sources that route here are not read".into(),
+        WhenFull::DropOldest => "then the oldest are dropped".into(),
+        WhenFull::DropNewest => "then the newest are dropped".into(),
+        WhenFull::Divert => format!("then further records go to {}", diverted()),
     };
     row(out, "queue", format!("{} in memory, {full}", Size(sink.queue.bound)))
 }
@@ -170,7 +172,12 @@ fn write_cloudwatch_logs(config: &CloudWatchLogsConfig, out: &mut dyn Write) -> 
         Message::Record => "the whole record as JSON",
         Message::Log => "the text of `log`",
     };
-    row(out, "message", message)?;
+    let oversize = match config.oversize {
+        Oversize::Split => "split into several events",
+        Oversize::Truncate => "cut, with a mark",
+        Oversize::Divert => "sent to the dead letters",
+    };
+    row(out, "message", format!("{message}; above 1 MiB {oversize}"))?;
     let compression = match config.compression {
         BodyCompression::Gzip => "gzip",
         BodyCompression::None => "not compressed",
@@ -244,6 +251,11 @@ fn write_process(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
         }
         None => row(out, "admin", "off: `logweir health` has nothing to ask")?,
     }
+    let letters = plan.dead_letters.as_ref().and_then(|letters| Some((plan.sinks.get(letters.sink)?, &letters.prefix)));
+    match letters {
+        Some((sink, prefix)) => row(out, "dead letters", format!("to {} under {prefix}", sink.name))?,
+        None => row(out, "dead letters", "dropped and counted")?,
+    }
     let (timeout, quiet) = (Span(plan.drain.timeout), Span(plan.drain.quiet));
     row(out, "drain", format!("{timeout} at most; a connection is done when quiet for {quiet}"))?;
     row(out, "metadata", if plan.metadata == Metadata::Ecs { "ecs" } else { "none" })?;
@@ -276,7 +288,7 @@ mod tests {
     sources
       agents (forward)
         listen       tcp://0.0.0.0:24224
-        ack          when routed and in the queues; a crash loses what is in memory
+        ack          when synced to the spool; a crash does not lose it
         join         lines up to 1MiB, 4MiB in all, 2s
         limits       frame 8MiB, inflated 64MiB, 4096 connections, 30s a frame
 
@@ -299,7 +311,7 @@ mod tests {
         log group    /logs/{container} (region from AWS_REGION or the profile)
         log stream   {container}/{task_id}
         create       missing groups and streams; kept 14 days, class STANDARD
-        message      the whole record as JSON
+        message      the whole record as JSON; above 1 MiB split into several events
         requests     when full or 1s old, 4 in flight a stream, gzip
         retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
         queue        170.7MiB in memory, then the oldest are dropped
@@ -325,8 +337,9 @@ mod tests {
     process
         memory       1GiB, from the config
                      512MiB for queues, 512MiB for buffers and what is in flight
-        spool        memory: a crash loses what waits
+        spool        /var/lib/logweir, 10GiB for each sink
         admin        http://0.0.0.0:9600, /delivering fails after 10m
+        dead letters dropped and counted
         drain        50s at most; a connection is done when quiet for 2s
         metadata     none
         level        level, severity, lvl, loglevel, levelname, log_level, then the text of `log`

@@ -164,6 +164,9 @@ fn write_arrival(arrival: &Arrival, out: &mut dyn Write) -> io::Result<()> {
     if replaced {
         writeln!(out, "     characters that may not stand in its name were replaced")?;
     }
+    if let Some(to) = &arrival.divert {
+        writeln!(out, "     while its queue is full, {to} takes such records instead")?;
+    }
     Ok(())
 }
 

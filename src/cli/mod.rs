@@ -4,6 +4,7 @@
 //! output, everything else to standard error.
 
 mod check;
+mod deadletter;
 mod demo;
 mod explain;
 mod health;
@@ -13,6 +14,7 @@ mod reload;
 mod run;
 mod schema;
 mod simulate;
+mod spool;
 mod test;
 mod version;
 
@@ -45,8 +47,10 @@ enum Command {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
+    Deadletter(deadletter::DeadletterArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Spool(spool::SpoolArgs),
     Version(version::VersionArgs),
 }
 
@@ -93,8 +97,10 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Deadletter(args) => deadletter::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
+        Command::Spool(args) => spool::run(args),
         Command::Version(args) => version::run(args),
     };
     result.unwrap_or_else(|error| fail(&error))
@@ -127,10 +133,16 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         command.clone().debug_assert();
+        examples(&mut command, "logweir");
+    }
+
+    fn examples(command: &mut clap::Command, path: &str) {
         for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
             let help = sub.render_help().to_string();
             let last = help.trim_end().lines().last().unwrap_or_default();
-            assert!(help.contains("Example:") && last.contains(&format!("logweir {}", sub.get_name())), "{help}");
+            assert!(help.contains("Example:") && last.contains(&path), "{help}");
+            examples(sub, &path);
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Arrival {
     pub(crate) name: String,
     /// What was replaced in the name.
     pub(crate) notes: NameNotes,
+    /// The sink that takes it instead when this one is full.
+    pub(crate) divert: Option<String>,
 }
 
 /// A plan's rules and templates, compiled.
@@ -104,7 +106,9 @@ impl Simulation {
         for index in decision.sinks.iter().map(|sink| usize::from(*sink)) {
             let (partition, notes) = self.partitioners[index].partition(&record);
             let sink = &plan.sinks[index];
-            sinks.push(Arrival { sink: sink.name.clone(), kind: sink.kind.type_name(), name: name(partition), notes });
+            let divert = sink.divert.and_then(|to| plan.sinks.get(to)).map(|to| to.name.clone());
+            let (name, kind) = (name(partition), sink.kind.type_name());
+            sinks.push(Arrival { sink: sink.name.clone(), kind, name, notes, divert });
         }
         Outcome { routes, sinks }
     }

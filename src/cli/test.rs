@@ -104,6 +104,7 @@ mod tests {
             kind: "file",
             name: (*name).into(),
             notes: NameNotes::default(),
+            divert: None,
         };
         Outcome {
             routes: routes.iter().map(|route| (*route).into()).collect(),

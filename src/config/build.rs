@@ -81,12 +81,15 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
     let spool = check::spool(&mut check, file.spool.as_ref(), file.sinks.len());
     let sources = check::sources(&mut check, &file.sources, &spool);
     let sinks = check::sinks(&mut check, &file.sinks, &memory, &spool);
+    let dead_letters = check::dead_letters(&mut check, file.dead_letters.as_ref(), &file.sinks);
     let routes = check::routes(&mut check, &file.routes, &file.level);
     let admin = check::admin(&mut check, file.admin.as_ref(), &sources);
     let tests = check::tests(&mut check, &file.tests);
     let drain = drain(&mut check, &file);
     for (index, sink) in sinks.iter().enumerate() {
-        if !routes.iter().any(|route| route.sinks.contains(&index)) {
+        let routed = routes.iter().any(|route| route.sinks.contains(&index));
+        let diverted = sinks.iter().any(|sink| sink.divert == Some(index));
+        if !routed && !diverted && dead_letters.as_ref().is_none_or(|plan| plan.sink != index) {
             check.warn(format!("sinks.{}: no route leads here, so it will never receive a record", sink.name));
         }
     }
@@ -97,6 +100,7 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
         sources,
         routes,
         sinks,
+        dead_letters,
         levels: file.level,
         spool,
         memory,

@@ -64,6 +64,7 @@ fn example(path: &str, error: &Error) -> Option<&'static str> {
         "batch" => "batch: {age: 2s}",
         "bucket" => "bucket: my-logs",
         "create" => "create: {retention_days: 30}",
+        "dead_letters" => "dead_letters: {to: archive}",
         "drain" => "drain: {timeout: 25s}",
         "expect" => "expect: {to: [archive]}",
         "level" => "level: {fields: [severity]}",
@@ -76,6 +77,7 @@ fn example(path: &str, error: &Error) -> Option<&'static str> {
         "record" => "record: {log: text}",
         "retry" => "retry: {max: 30s}",
         "tag" => "tag: app-firelens-1",
+        "to" if path == "dead_letters" => "to: archive",
         "to" => "to: [archive]",
         _ => return None,
     })

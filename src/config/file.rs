@@ -32,6 +32,8 @@ pub struct File {
     pub routes: Vec<(usize, RouteSection)>,
     /// In their order, with their names.
     pub sinks: Vec<(String, SinkKind)>,
+    /// Where dead letters go; none drops and counts them.
+    pub dead_letters: Option<DeadLettersSection>,
     /// Where records wait; none is memory.
     pub spool: Option<SpoolSection>,
     /// Memory of the whole process.
@@ -120,6 +122,21 @@ pub struct RouteSection {
     /// Whether the routes below see the record too.
     #[serde(default, rename = "continue")]
     pub goes_on: bool,
+}
+
+/// Where records and bytes go that nothing can be done with: rejected, expired, oversize, undecodable, given up.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLettersSection {
+    /// A sink of type `s3` or `file`, by name; its compression and object settings apply.
+    pub to: String,
+    /// Template of the prefix of their objects: `%Y %m %d %H %M` (UTC) of the moment that they were given up.
+    #[serde(default = "default_dead_letters_prefix")]
+    pub prefix: String,
+}
+
+fn default_dead_letters_prefix() -> String {
+    "dead-letters/dt=%Y-%m-%d/".into()
 }
 
 /// Health, status and metrics over HTTP.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::file::{LogFormat, LogLevel, LogSection, Metadata, SinkKind, SourceKind};
+use crate::encode::Compression;
 use crate::record::UnixNanos;
 use crate::record::level::LevelRules;
 use crate::route::RouteSpec;
+use crate::sink::common::FullPolicy;
 use crate::source::forward::Address;
 use crate::spool::{QueueConfig, WhenFull};
 
@@ -21,6 +23,8 @@ pub struct Plan {
     pub routes: Vec<RouteSpec>,
     /// In the order of the file; a route's sinks are indexes into this.
     pub sinks: Vec<SinkPlan>,
+    /// Where dead letters go; without it they are dropped and counted.
+    pub dead_letters: Option<DeadLettersPlan>,
     /// Where levels are looked for.
     pub levels: LevelRules,
     /// Where records wait.
@@ -63,17 +67,46 @@ pub struct SinkPlan {
     pub kind: SinkKind,
     /// Bound and policy of its queue.
     pub queue: QueueConfig,
+    /// The sink that takes the records when the queue is full.
+    pub divert: Option<usize>,
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug)]
+pub struct DeadLettersPlan {
+    /// The sink, of type `s3` or `file`.
+    pub sink: usize,
+    /// Template of their prefix, without fields.
+    pub prefix: String,
 }
 
 impl SinkKind {
     /// What happens when its queue is full: what was asked for, else what suits the type. Objects are the archive, so
     /// their sinks hold the sources back; a live view drops its oldest.
     pub fn when_full(&self) -> WhenFull {
+        let usual = match self {
+            Self::S3(_) | Self::File(_) => WhenFull::Block,
+            Self::CloudWatchLogs(_) | Self::Stdout(_) => WhenFull::DropOldest,
+        };
+        self.full_policy().map_or(usual, FullPolicy::when_full)
+    }
+
+    /// What the config says happens when its queue is full.
+    pub fn full_policy(&self) -> Option<&FullPolicy> {
         match self {
-            Self::S3(config) => config.when_full.unwrap_or(WhenFull::Block),
-            Self::File(config) => config.when_full.unwrap_or(WhenFull::Block),
-            Self::CloudWatchLogs(config) => config.when_full.unwrap_or(WhenFull::DropOldest),
-            Self::Stdout(config) => config.when_full.unwrap_or(WhenFull::DropOldest),
+            Self::S3(config) => config.when_full.as_ref(),
+            Self::File(config) => config.when_full.as_ref(),
+            Self::CloudWatchLogs(config) => config.when_full.as_ref(),
+            Self::Stdout(config) => config.when_full.as_ref(),
+        }
+    }
+
+    /// How it compresses its objects, if it makes any: then it can take what other sinks cannot.
+    pub fn archive(&self) -> Option<Compression> {
+        match self {
+            Self::S3(config) => Some(config.compression),
+            Self::File(config) => Some(config.compression),
+            Self::CloudWatchLogs(_) | Self::Stdout(_) => None,
         }
     }
 }

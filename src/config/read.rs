@@ -8,10 +8,14 @@ use super::scalar::Typed;
 use super::yaml::{Content, Entry, Node, join_key};
 
 /// The sections of a config and what each is for; the schema has the same.
-pub(super) const SECTIONS: [(&str, &str); 11] = [
+pub(super) const SECTIONS: [(&str, &str); 12] = [
     ("sources", "Where records come from: a map of names; `type` may be left out where the name is a type."),
     ("routes", "Which sinks take a record, top to bottom: the first match takes it, unless it says `continue: true`."),
     ("sinks", "Where records go: a map of names; `type` may be left out where the name is a type."),
+    (
+        "dead_letters",
+        "Where records go that are rejected, expired, undecodable or given up; without it: nowhere, counted.",
+    ),
     ("spool", "Where records wait: `memory` (default), or a directory on disk, which a crash does not empty."),
     ("memory", "The whole process, for example 48MiB; default 60 % of the cgroup's limit, 256MiB without one."),
     ("admin", "Health, status and metrics over HTTP; `none` switches it off."),
@@ -37,6 +41,7 @@ pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> File {
             "sinks" => file.sinks = map(entry, problems, sink),
             "routes" => file.routes = list(entry, problems),
             "tests" => file.tests = list(entry, problems),
+            "dead_letters" => file.dead_letters = section(node, at, key, &[], problems),
             "spool" if node.text() == Some("memory") => {}
             "spool" => file.spool = spool(entry, problems),
             "admin" if is_off(node) => file.admin = None,

@@ -5,7 +5,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::file::{
-    AdminSection, DrainSection, LogSection, Metadata, RouteSection, SinkKind, SourceKind, SpoolSection, TestSection,
+    AdminSection, DeadLettersSection, DrainSection, LogSection, Metadata, RouteSection, SinkKind, SourceKind,
+    SpoolSection, TestSection,
 };
 use super::read::SECTIONS;
 use super::value::Size;
@@ -56,6 +57,7 @@ fn section(name: &str, generator: &mut SchemaGenerator) -> Value {
         }
         "routes" => json!({"type": "array", "minItems": 1, "items": reference::<RouteSection>(generator)}),
         "tests" => json!({"type": "array", "items": reference::<TestSection>(generator)}),
+        "dead_letters" => all_of(reference::<DeadLettersSection>(generator)),
         "spool" => json!({"anyOf": [{"enum": ["memory"]}, reference::<SpoolSection>(generator)]}),
         "memory" => all_of(reference::<Size>(generator)),
         "admin" => json!({"anyOf": [reference::<AdminSection>(generator), {"enum": ["none", false]}]}),

@@ -49,7 +49,7 @@ fn an_unknown_key_names_the_accepted_ones() {
     1 error
     "#);
     insta::assert_snapshot!(errors_with("memory", "memroy"), @r#"
-    error: c.yaml:9:1: memroy: unknown section `memroy`, did you mean `memory`? accepted: sources, routes, sinks, spool, memory, admin, drain, metadata, level, log, tests
+    error: c.yaml:9:1: memroy: unknown section `memroy`, did you mean `memory`? accepted: sources, routes, sinks, dead_letters, spool, memory, admin, drain, metadata, level, log, tests
         9 | memroy: 64MiB
           | ^
     1 error
@@ -256,8 +256,18 @@ fn a_disk_spool_needs_a_directory_and_a_size_worth_its_name() {
           |        ^
     1 error
     "#);
-    insta::assert_snapshot!(spool("{path: /var/lib/logweir}"), @r#""#);
-    insta::assert_snapshot!(spool("{path: /var/lib/logweir, size: 1MiB}"), @r#""#);
+    insta::assert_snapshot!(spool("{path: /var/lib/logweir}"), @r#"
+    error: c.yaml:10:1: spool: the key `size` is missing
+       10 | spool: {path: /var/lib/logweir}
+          | ^
+    1 error
+    "#);
+    insta::assert_snapshot!(spool("{path: /var/lib/logweir, size: 1MiB}"), @r#"
+    error: c.yaml:10:39: spool.size: 1MiB is too little; 2 sinks need at least 16MiB each, so 32MiB
+       10 | spool: {path: /var/lib/logweir, size: 1MiB}
+          |                                       ^
+    1 error
+    "#);
 }
 
 #[test]
@@ -446,6 +456,35 @@ tests:
           |                               ^
     6 errors
     "#);
+}
+
+#[test]
+fn what_takes_the_rest_of_other_sinks_must_be_an_archive() {
+    let line = |section: &str| {
+        let error = errors(&format!("{GOOD}{section}\n"));
+        error.lines().next().map(str::to_owned).expect("a line")
+    };
+    insta::assert_snapshot!(line("dead_letters: {to: archiv}"), @"error: c.yaml:10:20: dead_letters.to: unknown sink `archiv`, did you mean `archive`? accepted: archive");
+    insta::assert_snapshot!(line("dead_letters: {to: alerts}"), @"error: c.yaml:10:20: dead_letters.to: `alerts` is a cloudwatch_logs sink; a sink of type s3 or file is needed, accepted: archive");
+    insta::assert_snapshot!(line("dead_letters: {}"), @"error: c.yaml:10:1: dead_letters: the key `to` is missing, for example `to: archive`");
+    insta::assert_snapshot!(line("dead_letters: {to: archive, prefix: \"dead/{container}/\"}"), @"error: c.yaml:10:37: dead_letters.prefix: a dead letter may be no record, so its prefix has no `{field}`; accepted are text and %Y, %m, %d, %H, %M");
+    insta::assert_snapshot!(line("dead_letters: {to: archive, prefix: \"dead/%q/\"}"), @"error: c.yaml:10:43: dead_letters.prefix: `%q` is no part of a date; accepted are {field}, %Y, %m, %d, %H, %M, and %%, {{, }} for the characters themselves");
+    let alerts = |more: &str| {
+        let error = errors_with("retention_days: 30}", &format!("retention_days: 30}}, {more}"));
+        error.lines().next().map(str::to_owned).expect("a line")
+    };
+    insta::assert_snapshot!(alerts("when_full: {divert: alerts}"), @"error: c.yaml:7:106: sinks.alerts.when_full.divert: a sink cannot divert to itself; name another one, of type s3 or file");
+    insta::assert_snapshot!(alerts("when_full: {divert: other}"), @"error: c.yaml:7:106: sinks.alerts.when_full.divert: unknown sink `other`; accepted: archive");
+    insta::assert_snapshot!(alerts("when_full: {keep: archive}"), @"error: c.yaml:7:97: sinks.alerts.when_full: `keep` is no policy with a sink; accepted are block, drop_oldest, drop_newest and {divert: SINK}");
+    insta::assert_snapshot!(alerts("when_full: drop"), @"error: c.yaml:7:97: sinks.alerts.when_full: `drop` is no policy; accepted are block, drop_oldest, drop_newest and {divert: SINK}");
+    insta::assert_snapshot!(alerts("oversize: divert"), @"error: c.yaml:7:96: sinks.alerts.oversize: `divert` sends messages to the dead letters, which have no place; write for example `dead_letters: {to: archive}`, or `oversize: split`");
+    let both = GOOD.replace("retention_days: 30}", "retention_days: 30}, when_full: {divert: archive}");
+    let chain = both.replace("bucket: my-logs", "bucket: my-logs, when_full: {divert: archive}");
+    insta::assert_snapshot!(errors(&chain).lines().next().expect("a line"), @"error: c.yaml:7:106: sinks.alerts.when_full.divert: `archive` diverts too when it is full; let it block, drop_oldest or drop_newest");
+    let plan = good(&format!("{both}dead_letters: {{to: archive}}\n"));
+    assert_eq!((plan.sinks[0].divert, plan.sinks[0].queue.when_full), (Some(1), WhenFull::Divert));
+    let letters = plan.dead_letters.expect("they have a place");
+    assert_eq!((letters.sink, &*letters.prefix), (1, "dead-letters/dt=%Y-%m-%d/"));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -65,6 +66,22 @@ impl Compression {
             Self::Gzip(level) => CONTEXT.with_borrow_mut(|context| context.gzip(level, plain)),
             Self::Zstd(level) => CONTEXT.with_borrow_mut(|context| context.zstd(level, plain)),
         }
+    }
+}
+
+/// The lines of a block, `plain_len` bytes or fewer. How it is compressed is told by its first bytes, which no line begins
+/// with: its sink's config may have changed since.
+pub fn decompress(stored: &Bytes, plain_len: u64) -> io::Result<Bytes> {
+    let len = usize::try_from(plain_len).map_err(io::Error::other)?;
+    match stored[..] {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::bulk::decompress(stored, len).map(Bytes::from),
+        [0x1f, 0x8b, ..] => {
+            let mut plain = vec![0; len];
+            let wrote = libdeflater::Decompressor::new().gzip_decompress(stored, &mut plain);
+            plain.truncate(wrote.map_err(|error| io::Error::other(error.to_string()))?);
+            Ok(plain.into())
+        }
+        _ => Ok(stored.clone()),
     }
 }
 
@@ -243,6 +260,10 @@ mod tests {
         for compression in [1, 19, 3, 1].map(Compression::Zstd).into_iter().chain([9, 1].map(Compression::Gzip)) {
             let stored = compression.compress(&plain);
             assert!(stored.len() < plain.len() / 10, "{compression}");
+            let again = super::decompress(&stored, plain.len() as u64).expect("a whole block");
+            assert_eq!(again, plain, "{compression}");
+            assert!(super::decompress(&stored, plain.len() as u64 - 1).is_err(), "{compression}: more than it may be");
+            assert!(super::decompress(&stored.slice(..stored.len() - 1), plain.len() as u64).is_err(), "{compression}");
             assert_eq!(decompress(compression, &stored), plain, "{compression}");
         }
     }

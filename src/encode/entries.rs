@@ -5,7 +5,8 @@
 //! - `message: log` is the text of `log` alone, byte for byte if it is UTF-8: embedded metrics (EMF) pass unchanged.
 //!   Without a `log`, or if it is no text, the message is the whole record.
 //! - CloudWatch Logs refuses empty messages: an empty line becomes one space, so that it stays a blank line.
-//! - A message longer than an event may be is cut between characters and ends in [`CUT_MARK`]; counted.
+//! - A message longer than an event may be becomes several entries of the same time, cut between characters, or is cut
+//!   and ends in [`CUT_MARK`], or stands whole, for the sink to refuse: [`Oversize`]. Counted.
 //! - Times before 1970 become 0, the earliest that CloudWatch Logs takes.
 
 use schemars::JsonSchema;
@@ -22,6 +23,10 @@ pub const MAX_MESSAGE: usize = 1_048_576 - 26;
 /// How a message ends that was cut.
 pub const CUT_MARK: &str = "…[truncated]";
 
+/// Longest message that stands whole though no event may be so long: it is on its way to the dead letters, and its
+/// escaped form must stay far below 4 GiB.
+const MAX_WHOLE: usize = 64 << 20;
+
 /// Milliseconds, then the lengths of the message, of its source and of what follows; little endian.
 const HEADER: usize = 8 + 4 + 4 + 4;
 
@@ -36,10 +41,24 @@ pub enum Message {
     Log,
 }
 
-/// Writes one entry a record.
+/// What becomes of a message that is longer than an event may be.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Oversize {
+    /// It becomes several events of the same time.
+    #[default]
+    Split,
+    /// It is cut, and ends in a mark.
+    Truncate,
+    /// It goes to the dead letters.
+    Divert,
+}
+
+/// Writes the entries of a record: one, or several when an oversize message is split.
 #[derive(Debug)]
 pub struct EntryEncoder {
     message: Message,
+    oversize: Oversize,
     ndjson: NdjsonEncoder,
     /// The message, when it does not stand as such in the record.
     plain: Vec<u8>,
@@ -52,19 +71,33 @@ pub struct Entry<'a> {
     pub millis: i64,
     /// UTF-8 bytes of the message before escaping: what AWS counts.
     pub message_len: u32,
-    /// msgpack bytes that the record came in as: what the ledger counts.
+    /// msgpack bytes that the record came in as: what the ledger counts. 0 for a further piece of the record before it:
+    /// no record has so few.
     pub source_len: u32,
     /// The message as the inside of a JSON string, escaped, without quotes.
     pub escaped: &'a [u8],
 }
 
+impl Entry<'_> {
+    /// Whether it goes on with the message of the entry before it.
+    pub fn is_further_piece(&self) -> bool {
+        self.source_len == 0
+    }
+}
+
 impl EntryEncoder {
-    /// An encoder whose messages are the whole record or its `log`.
+    /// An encoder whose messages are the whole record or its `log`; what is too long is split.
     pub fn new(message: Message) -> Self {
-        Self { message, ndjson: NdjsonEncoder::new(LogJson::default()), plain: Vec::new() }
+        let oversize = Oversize::default();
+        Self { message, oversize, ndjson: NdjsonEncoder::new(LogJson::default()), plain: Vec::new() }
     }
 
-    /// Appends one entry; nothing if the record is malformed. Never an empty message.
+    /// The same with another way to treat what is too long.
+    pub fn with_oversize(self, oversize: Oversize) -> Self {
+        Self { oversize, ..self }
+    }
+
+    /// Appends the entries of a record; nothing if it is malformed. Never an empty message.
     pub fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Notes {
         self.plain.clear();
         let text = match self.message {
@@ -90,22 +123,36 @@ impl EntryEncoder {
                 &self.plain
             }
         };
-        notes.truncated = u64::from(message.len() > MAX_MESSAGE);
-        append(record, message, out);
+        let source_len = u32::try_from(record.map.len()).unwrap_or(u32::MAX);
+        let whole = match self.oversize {
+            Oversize::Divert => MAX_WHOLE,
+            Oversize::Split | Oversize::Truncate => MAX_MESSAGE,
+        };
+        if message.is_empty() {
+            append(record, source_len, b" ", "", out);
+        } else if message.len() <= whole {
+            append(record, source_len, message, "", out);
+        } else if self.oversize == Oversize::Split {
+            notes.split = 1;
+            let (mut rest, mut source_len) = (message, source_len);
+            while !rest.is_empty() {
+                let piece;
+                (piece, rest) = rest.split_at(cut(rest, MAX_MESSAGE).len());
+                append(record, source_len, piece, "", out);
+                source_len = 0;
+            }
+        } else {
+            notes.truncated = 1;
+            append(record, source_len, cut(message, whole - CUT_MARK.len()), CUT_MARK, out);
+        }
         notes
     }
 }
 
-/// Appends the entry of a message that is UTF-8.
-fn append(record: &Record<'_>, message: &[u8], out: &mut Vec<u8>) {
-    let (message, mark) = match message {
-        b"" => (&b" "[..], ""),
-        _ if message.len() > MAX_MESSAGE => (cut(message, MAX_MESSAGE - CUT_MARK.len()), CUT_MARK),
-        _ => (message, ""),
-    };
+/// Appends the entry of a message that is UTF-8 and fits.
+fn append(record: &Record<'_>, source_len: u32, message: &[u8], mark: &str, out: &mut Vec<u8>) {
     let millis = record.time.div_euclid(1_000_000).max(0);
-    let source_len = u32::try_from(record.map.len()).unwrap_or(u32::MAX);
-    let message_len = (message.len() + mark.len()) as u32; // at most MAX_MESSAGE
+    let message_len = (message.len() + mark.len()) as u32; // at most MAX_WHOLE
     out.reserve(HEADER + message.len());
     out.extend_from_slice(&millis.to_le_bytes());
     out.extend_from_slice(&message_len.to_le_bytes());
@@ -114,7 +161,7 @@ fn append(record: &Record<'_>, message: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
     escape::utf8(message, out);
     out.extend_from_slice(mark.as_bytes());
-    let escaped_len = (out.len() - start - 4) as u32; // at most six times MAX_MESSAGE
+    let escaped_len = (out.len() - start - 4) as u32; // at most six times MAX_WHOLE
     out[start..start + 4].copy_from_slice(&escaped_len.to_le_bytes());
 }
 

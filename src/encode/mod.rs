@@ -6,6 +6,7 @@ mod compress;
 pub mod entries;
 mod escape;
 mod json;
+pub mod letter;
 mod members;
 mod names;
 pub mod ndjson;
@@ -14,8 +15,8 @@ pub mod template;
 pub mod timestamp;
 
 pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
-pub use compress::Compression;
-pub use entries::Message;
+pub use compress::{Compression, decompress};
+pub use entries::{Message, Oversize};
 pub use names::Target;
 pub use ndjson::LogJson;
 pub use partition::Partitioner;
@@ -49,18 +50,21 @@ pub struct Notes {
     pub malformed: u64,
     /// Messages cut to what CloudWatch Logs takes.
     pub truncated: u64,
+    /// Messages that became several events, each as long as CloudWatch Logs takes.
+    pub split: u64,
 }
 
 impl Notes {
     /// Each count under the name that metrics give it.
-    pub fn kinds(self) -> [(&'static str, u64); 5] {
-        let Self { invalid_utf8, duplicate_keys, not_finite, malformed, truncated } = self;
+    pub fn kinds(self) -> [(&'static str, u64); 6] {
+        let Self { invalid_utf8, duplicate_keys, not_finite, malformed, truncated, split } = self;
         [
             ("invalid_utf8", invalid_utf8),
             ("duplicate_keys", duplicate_keys),
             ("not_finite", not_finite),
             ("malformed", malformed),
             ("truncated", truncated),
+            ("split", split),
         ]
     }
 }
@@ -72,6 +76,7 @@ impl std::ops::AddAssign for Notes {
         self.not_finite += other.not_finite;
         self.malformed += other.malformed;
         self.truncated += other.truncated;
+        self.split += other.split;
     }
 }
 

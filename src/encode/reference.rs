@@ -8,7 +8,7 @@ use rmpv::Value as Pack;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
-use super::entries::{CUT_MARK, EntryEncoder, MAX_MESSAGE, Message, entries};
+use super::entries::{CUT_MARK, EntryEncoder, MAX_MESSAGE, Message, Oversize, entries};
 use super::ndjson::{LogJson, NdjsonEncoder};
 use super::{Encoder, Notes};
 use crate::record::msgpack::{Reader, write};
@@ -495,7 +495,8 @@ fn many_equal_keys_take_the_time_of_many_keys() {
 
 fn message(message: Message, map: &[u8]) -> (String, u32, Notes) {
     let (tag, mut out) = (Tag::from("app"), Vec::new());
-    let notes = EntryEncoder::new(message).encode(&record(&tag, 1_500_000, map, None), &mut out);
+    let mut encoder = EntryEncoder::new(message).with_oversize(Oversize::Truncate);
+    let notes = encoder.encode(&record(&tag, 1_500_000, map, None), &mut out);
     let mut read = entries(&out);
     let entry = read.next().expect("one entry");
     assert!(read.next().is_none() && entry.millis == 1);
@@ -525,4 +526,33 @@ fn a_message_that_is_too_long_is_cut_between_characters() {
     let (text, _, notes) = message(Message::Log, &with_log(&"x".repeat(MAX_MESSAGE)));
     assert_eq!((text.len(), notes.truncated), (MAX_MESSAGE, 0));
     assert_eq!(message(Message::Record, &with_log(&"x".repeat(MAX_MESSAGE))).2.truncated, 1);
+}
+
+#[test]
+fn a_message_that_is_too_long_is_split_between_characters_and_nothing_of_it_is_lost() {
+    let tag = Tag::from("app");
+    for log in ["x".repeat(MAX_MESSAGE + 1), "あ".repeat(MAX_MESSAGE), "\"\\😀\u{1}".repeat(MAX_MESSAGE / 2)] {
+        let (map, mut out) = (with_log(&log), Vec::new());
+        let notes = EntryEncoder::new(Message::Log).encode(&record(&tag, 1_500_000, &map, None), &mut out);
+        let pieces: Vec<_> = entries(&out).collect();
+        let text = |escaped: &[u8]| -> String {
+            serde_json::from_slice(&[b"\"", escaped, b"\""].concat())
+                .expect("each piece is the inside of a JSON string")
+        };
+        assert_eq!(pieces.iter().map(|piece| text(piece.escaped)).collect::<String>(), log);
+        assert!(pieces.iter().all(|piece| piece.millis == 1 && piece.message_len as usize <= MAX_MESSAGE));
+        assert_eq!(pieces.len(), log.len().div_ceil(MAX_MESSAGE - 3));
+        assert_eq!(pieces.iter().map(|piece| piece.source_len as usize).sum::<usize>(), map.len());
+        assert!(!pieces[0].is_further_piece() && pieces[1..].iter().all(|piece| piece.is_further_piece()));
+        assert_eq!((notes.split, notes.truncated), (1, 0));
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_stands_whole_on_its_way_to_the_dead_letters() {
+    let (tag, log, mut out) = (Tag::from("app"), "x".repeat(3 * MAX_MESSAGE), Vec::new());
+    let mut encoder = EntryEncoder::new(Message::Log).with_oversize(Oversize::Divert);
+    let notes = encoder.encode(&record(&tag, 0, &with_log(&log), None), &mut out);
+    let found: Vec<_> = entries(&out).map(|entry| entry.escaped).collect();
+    assert_eq!((found, notes), (vec![log.as_bytes()], Notes::default()));
 }

@@ -35,6 +35,7 @@ struct Families {
     block_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     events: Family<EventLabels, Counter>,
     reloads: Family<ResultLabels, Counter>,
+    dead_letters: Family<LetterLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -72,6 +73,12 @@ struct ResultLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LetterLabels {
+    component: String,
+    reason: &'static str,
+}
+
 /// 5 ms to 80 s: a request on loopback is below, one that timed out at 30 s within.
 fn latency_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 15))
@@ -95,6 +102,7 @@ impl Metrics {
             block_bytes: Family::new_with_constructor(size_buckets),
             events: Family::default(),
             reloads: Family::default(),
+            dead_letters: Family::default(),
         };
         let mut registry = Registry::with_prefix("logweir");
         let f = families.clone();
@@ -108,6 +116,8 @@ impl Metrics {
         registry.register_with_unit("sink_block_size", "Sealed blocks, compressed", Unit::Bytes, f.block_bytes);
         registry.register("events", "What was noticed and dealt with, by component and kind", f.events);
         registry.register("config_reloads", "Attempts to reload the config by result", f.reloads);
+        let help = "Dead letters by the sink or source that gave them up and why";
+        registry.register("dead_letters", help, f.dead_letters);
         Self { registry: Arc::new(Mutex::new(registry)), families }
     }
 
@@ -129,6 +139,12 @@ impl Metrics {
     /// An attempt to reload the config ended: `ok` or `failed`.
     pub fn reload(&self, result: &'static str) {
         self.families.reloads.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// A sink or source gave up `n` records or pieces of input, which are now dead letters.
+    pub fn dead_letters(&self, component: &str, reason: &'static str, n: u64) {
+        let labels = LetterLabels { component: component.into(), reason };
+        self.families.dead_letters.get_or_create(&labels).inc_by(n);
     }
 
     /// The text of a scrape, in the OpenMetrics format.

@@ -124,9 +124,11 @@ impl Pipeline {
             ecs: OnceLock::new(),
             ready: AtomicBool::new(false),
         });
-        let common = Common { ledger, clock, metrics, pool: Pool::default(), synced: watch::Sender::new(()) };
+        let (pool, letters, synced) = (Pool::default(), Arc::default(), watch::Sender::new(()));
+        let common = Common { ledger, clock, metrics, pool, letters, synced };
         let mut sinks = Sinks::new(common.clone(), writer_id(), &plan.spool, queues)?;
         let queues = sinks.open(&plan).await?;
+        common.place_letters(&plan, &queues);
         for folder in sinks.left_behind(&plan) {
             tracing::warn!(
                 folder = %folder.display(),

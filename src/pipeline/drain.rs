@@ -78,7 +78,7 @@ impl Pipeline {
                 () = &mut stop => break false,
                 Some(plan) = plans.recv() => running.reload(plan).await,
                 Some(ended) = running.sinks.tasks.join_next() => match ended {
-                    Ok(Ended { name, phase: Phase::Draining }) => {
+                    Ok(Ended { name, phase: Phase::Draining, .. }) => {
                         tracing::info!("sink {name}, which has left the config, has delivered all that it had");
                     }
                     Ok(Ended { phase: Phase::HandedOver, .. }) => {}
@@ -131,8 +131,7 @@ impl Running {
         // Only now can no block come any more.
         self.sinks.drain();
         let queues: Vec<Arc<Queue>> = self.sinks.queues().cloned().collect();
-        let emptied = async { while self.sinks.tasks.join_next().await.is_some() {} };
-        if timeout_at(deadline, emptied).await.is_err() {
+        if timeout_at(deadline, self.sinks.delivered()).await.is_err() {
             match queues.iter().all(|queue| queue.is_on_disk()) {
                 true => tracing::warn!("the drain's timeout is over; what is not delivered waits on disk"),
                 false => tracing::error!("the drain's timeout is over; what its sinks have not delivered is dropped"),

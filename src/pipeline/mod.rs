@@ -13,6 +13,7 @@ mod reload;
 pub mod report;
 mod sinks;
 mod sources;
+mod undecodable;
 mod worker;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::encode::{Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
 use crate::metrics::SinkMetrics;
 use crate::record::{Record, Tickets};
-use crate::spool::Queue;
+use crate::spool::{Queue, Reserved};
 
 /// A block is full at this size before compression: frames of 256 KiB cost ~5 % of ratio against one long frame and
 /// nothing in speed, and a lost or torn one is little.
@@ -249,27 +249,25 @@ impl Outlet {
         self.report();
         for block in self.sealed.drain(..) {
             let (meta, plain) = block.seal();
-            let Some(sequence) = self.queue.reserve(meta) else {
+            let Some(reserved) = Reserved::of(&self.queue, meta) else {
                 give_back(&self.pool, plain);
                 continue;
             };
-            let queue = Arc::clone(&self.queue);
             if self.config.compression == Compression::None {
                 self.metrics.block(plain.len() as u64);
                 // A copy of just its length: a buffer of 4 KiB for a line of 300 bytes would be held while the block
                 // waits, and the queue counts only the line.
-                queue.fill(sequence, Bytes::copy_from_slice(&plain));
+                reserved.fill(Bytes::copy_from_slice(&plain));
                 give_back(&self.pool, plain);
                 continue;
             }
             let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());
-            let place = Reserved { queue, sequence };
             tokio::task::spawn_blocking(move || {
                 // A full queue may have dropped it: then the jobs behind, whose bytes count, must not wait for it.
-                if place.queue.awaits(sequence) {
+                if reserved.is_wanted() {
                     let data = compression.compress(&plain);
                     metrics.block(data.len() as u64);
-                    place.queue.fill(sequence, data);
+                    reserved.fill(data);
                 }
                 give_back(&pool, plain);
             });
@@ -287,19 +285,6 @@ impl Outlet {
         self.metrics.event("name_replaced", names.replaced);
         self.metrics.event("name_overflowed", names.overflowed);
         self.metrics.event("name_by_time_of_receipt", names.time_of_receipt);
-    }
-}
-
-/// A place in a queue: what was not filled when this goes, by a defect or since the runtime ends, is given up, so that
-/// nothing behind it waits for ever.
-struct Reserved {
-    queue: Arc<Queue>,
-    sequence: u64,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.queue.forfeit(self.sequence, "not_compressed");
     }
 }
 

@@ -1,11 +1,12 @@
 //! From the plan to what the workers go by: rules, names, encoders, and each part's share of the memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::undecodable::Undecodable;
 use super::worker::{Rules, SourceIntake, WorkerParts};
 use crate::clock::Clock;
 use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
@@ -15,6 +16,8 @@ use crate::encode::{Compression, Encoder, Partitioner, Template};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::route::Router;
+use crate::sink::DeadLetters;
+use crate::sink::dead_letters::Place;
 use crate::source::forward::ForwardConfig;
 use crate::source::join::Joiner;
 use crate::spool::Queue;
@@ -39,6 +42,8 @@ pub(super) struct Common {
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) pool: Pool,
+    /// Where dead letters go; known as soon as the queues are open, and the same to the end.
+    pub(super) letters: Arc<OnceLock<Arc<Place>>>,
     /// Told whenever a queue has written to its disk.
     pub(super) synced: watch::Sender<()>,
 }
@@ -46,12 +51,17 @@ pub(super) struct Common {
 impl Common {
     /// The worker of a source.
     pub(super) fn worker(&self, name: &Arc<str>, config: &ForwardConfig, rules: Rules) -> SourceIntake {
+        let undecodable = self.letters.get().map(|place| {
+            let letters = DeadLetters::new(name, place);
+            Arc::new(Undecodable::new(Arc::clone(name), letters, self.metrics.clone(), self.clock))
+        });
         let parts = WorkerParts {
             source: self.ledger.source(name),
             name: Arc::clone(name),
             joiner: config.join.enabled.then(|| Joiner::new(&config.join)),
             metrics: self.metrics.clone(),
             rules,
+            undecodable,
             synced: self.synced.subscribe(),
         };
         SourceIntake::new(parts, Arc::clone(&self.ledger), self.clock)
@@ -70,8 +80,24 @@ impl Common {
             router,
             routes: plan.routes.iter().map(|route| self.ledger.route(&route.name)).collect(),
             outlets: outlets.collect(),
+            diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
             open_limit: open_limit(plan),
         }
+    }
+
+    /// Has dead letters go where the plan says; `queues` are those of its sinks.
+    pub(super) fn place_letters(&self, plan: &Plan, queues: &[Arc<Queue>]) {
+        let Some(letters) = &plan.dead_letters else { return };
+        let (sink, queue) = (&plan.sinks[letters.sink], Arc::clone(&queues[letters.sink]));
+        let compression = sink.kind.archive().expect("the plan has checked that this sink makes objects");
+        let prefix = Template::parse(&letters.prefix).expect("the plan has parsed this template before");
+        self.letters.get_or_init(|| Place::new(&sink.name, queue, compression, prefix, &self.metrics, self.clock));
+    }
+
+    /// The way of a sink to the dead letters; the sink that takes them has none.
+    pub(super) fn letters_of(&self, sink: &str, queue: &Arc<Queue>) -> Option<DeadLetters> {
+        let place = self.letters.get().filter(|place| !place.is_in(queue))?;
+        Some(DeadLetters::new(sink, place))
     }
 }
 
@@ -101,7 +127,7 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
         }
         SinkKind::CloudWatchLogs(c) => (
             Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
-            Encoder::Entries(EntryEncoder::new(c.message)),
+            Encoder::Entries(EntryEncoder::new(c.message).with_oversize(c.oversize)),
         ),
         SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
     }

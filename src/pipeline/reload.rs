@@ -93,10 +93,16 @@ fn needs_restart(old: &Plan, new: &Plan) -> Vec<&'static str> {
     let asked = |plan: &Plan| plan.memory.origin == MemoryOrigin::Config;
     // What the cgroup allows may change, and nobody has changed the config.
     let same_memory = asked(old) == asked(new) && (!asked(new) || old.memory.total == new.memory.total);
+    let letters = |plan: &Plan| {
+        let letters = plan.dead_letters.as_ref()?;
+        let sink = &plan.sinks[letters.sink];
+        Some((sink.name.clone(), sink.kind.type_name(), letters.prefix.clone()))
+    };
     let listen = |plan: &Plan| plan.admin.map(|admin| admin.listen);
     let keys = [
         ("spool", same_spool),
         ("memory", same_memory),
+        ("dead_letters", letters(old) == letters(new)),
         ("admin.listen", listen(old) == listen(new)),
         ("metadata", old.metadata == new.metadata),
         ("log", old.log == new.log),
@@ -136,8 +142,9 @@ mod tests {
     fn what_only_a_start_can_set_up_is_named() {
         let old = plan(SINKS, "");
         assert_eq!(needs_restart(&old, &plan(SINKS, "drain: {timeout: 9s}")), [""; 0]);
-        let all = "spool: {path: /s, size: 1GiB}\nmemory: 64MiB\nadmin: none\nmetadata: ecs\nlog: {level: debug}";
-        let keys = ["spool", "memory", "admin.listen", "metadata", "log"];
+        let all = "spool: {path: /s, size: 1GiB}\nmemory: 64MiB\ndead_letters: {to: archive}\nadmin: none\nmetadata: ecs\n\
+                   log: {level: debug}";
+        let keys = ["spool", "memory", "dead_letters", "admin.listen", "metadata", "log"];
         assert_eq!(needs_restart(&old, &plan(SINKS, all)), keys);
         assert_eq!(needs_restart(&plan(SINKS, all), &old), keys);
         let size = |size| plan(SINKS, &format!("spool: {{path: /s, size: {size}}}"));
@@ -145,5 +152,13 @@ mod tests {
         let three = "{archive: {type: file, path: /a}, live: {type: stdout}, more: {type: stdout}}";
         let more = plan(three, "spool: {path: /s, size: 1GiB}");
         assert_eq!(needs_restart(&size("1GiB"), &more), [""; 0], "the same size in other shares");
+        let letters = |sinks, to: &str| plan(sinks, &format!("dead_letters: {{{to}, prefix: dead/}}"));
+        let (turned, typed) = (
+            "{live: {type: stdout}, archive: {type: file, path: /b}}",
+            "{archive: {type: s3, bucket: logs}, live: {type: stdout}}",
+        );
+        let old = letters(SINKS, "to: archive");
+        assert_eq!(needs_restart(&old, &letters(turned, "to: archive")), [""; 0], "another place in the config");
+        assert_eq!(needs_restart(&old, &letters(typed, "to: archive")), ["dead_letters"], "another queue");
     }
 }

@@ -11,9 +11,10 @@ pub fn print(books: &Books, kept: &[Count]) {
     }
 }
 
-/// Records that sinks dropped, all together.
+/// Records that sinks dropped, all together; what was diverted is in another sink's account.
 pub fn dropped(books: &Books) -> u64 {
-    books.sinks.iter().flat_map(|book| book.dropped.values()).map(|count| count.records).sum()
+    let dropped = books.sinks.iter().flat_map(|book| &book.dropped).filter(|(reason, _)| **reason != "diverted");
+    dropped.map(|(_, count)| count.records).sum()
 }
 
 fn lines(books: &Books, kept: &[Count]) -> Vec<String> {
@@ -38,6 +39,14 @@ fn lines(books: &Books, kept: &[Count]) -> Vec<String> {
             "ledger: sink {name}: accepted {accepted}{recovered} = delivered {delivered} + waiting {waiting}{on_disk} \
              + dropped {drops}"
         ));
+    }
+    for book in &books.sinks {
+        let (name, letters, diverted) = (&book.name, book.dead_letters.records, book.diverted.records);
+        if letters + diverted > 0 {
+            lines.push(format!(
+                "ledger: of what sink {name} accepted, {letters} are dead letters and {diverted} diverted from full sinks"
+            ));
+        }
     }
     for wrong in books.discrepancies() {
         lines.push(format!("ledger: DOES NOT ADD UP, please report this bug: {wrong}"));

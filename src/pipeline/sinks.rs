@@ -18,6 +18,7 @@ use crate::spool::{Queue, QueueConfig, Queues};
 /// How a sink's task ended.
 #[derive(Debug)]
 pub(super) struct Ended {
+    slot: usize,
     pub(super) name: Arc<str>,
     /// What it had been told.
     pub(super) phase: Phase,
@@ -162,7 +163,12 @@ impl Sinks {
                 tracing::info!(sink = &*slot.name, "goes on with other settings");
             }
         }
-        let (phase, watched) = watch::channel(Phase::Running);
+        self.spawn(at, kind, ack_wait, Phase::Running);
+    }
+
+    fn spawn(&mut self, at: usize, kind: SinkKind, ack_wait: Duration, phase: Phase) {
+        let slot = &mut self.slots[at];
+        let (phase, watched) = watch::channel(phase);
         let context = SinkContext {
             name: Arc::clone(&slot.name),
             queue: Arc::clone(&slot.queue),
@@ -171,8 +177,9 @@ impl Sinks {
             writer: Arc::clone(&self.writer),
             phase: watched,
             ack_wait,
+            dead_letters: self.common.letters_of(&slot.name, &slot.queue),
         };
-        self.tasks.spawn(run_to_end(context, kind.clone(), phase.clone()));
+        self.tasks.spawn(run_to_end(at, context, kind.clone(), phase.clone()));
         self.queues.list(&slot.queue, false);
         slot.run = Some(Run { kind, ack_wait, phase });
     }
@@ -228,6 +235,26 @@ impl Sinks {
         }
     }
 
+    /// Comes back when every sink has delivered what it had, dead letters included; after [`Sinks::drain`].
+    pub(super) async fn delivered(&mut self) {
+        let letters = self.common.letters.get();
+        let letters = letters.and_then(|place| self.slots.iter().position(|slot| place.is_in(&slot.queue)));
+        let mut letters_ended = false;
+        while let Some(ended) = self.tasks.join_next().await {
+            let Some(at) = letters else { continue };
+            letters_ended |= ended.is_ok_and(|ended| ended.slot == at && ended.phase == Phase::Draining);
+            let Slot { queue, run, .. } = &self.slots[at];
+            // Another sink has left dead letters when this one had already delivered all that waited.
+            if letters_ended
+                && !queue.is_empty()
+                && let Some((kind, ack_wait)) = run.as_ref().map(|run| (run.kind.clone(), run.ack_wait))
+            {
+                letters_ended = false;
+                self.spawn(at, kind, ack_wait, Phase::Draining);
+            }
+        }
+    }
+
     /// All queues, those of sinks that have left included.
     pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.slots.iter().map(|slot| &slot.queue)
@@ -257,7 +284,7 @@ fn tell_recovered(sink: &str, found: &Recovered) {
     }
 }
 
-async fn run_to_end(context: SinkContext, kind: SinkKind, phase: watch::Sender<Phase>) -> Ended {
+async fn run_to_end(slot: usize, context: SinkContext, kind: SinkKind, phase: watch::Sender<Phase>) -> Ended {
     let name = Arc::clone(&context.name);
     match kind {
         SinkKind::File(config) => file::run(context, config).await,
@@ -270,5 +297,5 @@ async fn run_to_end(context: SinkContext, kind: SinkKind, phase: watch::Sender<P
         SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("a plan with them is refused"),
     }
     let phase = *phase.borrow();
-    Ended { name, phase }
+    Ended { slot, name, phase }
 }

@@ -12,6 +12,7 @@ use super::worker::{Rules, SourceIntake, WorkerParts};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::encode::letter::{Data, Letter, Origin};
 use crate::encode::ndjson::NdjsonEncoder;
 use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template};
 use crate::ledger::Ledger;
@@ -20,10 +21,12 @@ use crate::record::level::LevelRules;
 use crate::record::testing::Sample;
 use crate::record::{Outcome, Record, RecordBatch, RecordSpan, Tag, Ticket, Tickets};
 use crate::route::{RouteSpec, Router};
+use crate::sink::DeadLetters;
+use crate::sink::dead_letters::Place;
 use crate::source::Intake;
 use crate::source::forward::JoinConfig;
 use crate::source::join::Joiner;
-use crate::spool::{Queue, QueueConfig, WhenFull};
+use crate::spool::{Lease, Queue, QueueConfig, WhenFull};
 
 const AGE: Duration = Duration::from_secs(300);
 const TAG: &str = "app-firelens-0123";
@@ -38,17 +41,33 @@ struct Rig {
 
 impl Rig {
     fn new(routes: &[(&str, &[usize])], bound: u64, open_blocks: usize, compression: Compression) -> Self {
+        Self::with_divert(routes, bound, open_blocks, compression, None)
+    }
+
+    /// The same where sink `a` may divert to another one.
+    fn with_divert(
+        routes: &[(&str, &[usize])],
+        bound: u64,
+        open_blocks: usize,
+        compression: Compression,
+        divert: Option<usize>,
+    ) -> Self {
         let names: Vec<String> = (0..routes.len()).map(|n| format!("route-{n}")).collect();
         let ledger = Arc::new(Ledger::new(["one", "two"], names.iter().map(String::as_str), ["a", "b"]));
         let config = QueueConfig { bound, when_full: WhenFull::Block };
-        let queues: Vec<_> = (0..2).map(|sink| Queue::new(sink, config, Arc::clone(&ledger))).collect();
+        let queue = |sink| {
+            let when_full = if sink == 0 && divert.is_some() { WhenFull::Divert } else { config.when_full };
+            Queue::new(sink, QueueConfig { when_full, ..config }, Arc::clone(&ledger))
+        };
+        let queues: Vec<_> = (0..2).map(queue).collect();
         let specs = specs(routes);
         let (clock, metrics) = (Clock::start(), Metrics::new());
         let intake = |(source, name): (usize, &str)| {
             let rules = rules(&specs, &queues, open_blocks, compression);
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
             let (name, synced) = (name.into(), watch::channel(()).1);
-            let parts = WorkerParts { source, name, joiner, metrics, rules, synced };
+            let rules = Rules { diverts: vec![divert, None], ..rules };
+            let parts = WorkerParts { source, name, joiner, metrics, rules, undecodable: None, synced };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
@@ -108,6 +127,7 @@ fn rules(specs: &[RouteSpec], queues: &[Arc<Queue>], open_blocks: usize, compres
         router: Router::compile(specs, LevelRules::default()).expect("the test writes valid conditions"),
         routes: (0..specs.len()).collect(),
         outlets: outlets.collect(),
+        diverts: vec![None; queues.len()],
         open_limit: usize::MAX,
     }
 }
@@ -193,6 +213,37 @@ async fn who_waits_for_a_full_sink_goes_on_when_other_rules_leave_it_out() {
     let other = rules(&specs(&[("", &[0])]), &rig.queues[1..], 64, Compression::None);
     rig.intakes[0].change(other, &[Some(1)], None);
     waiting.await.expect("it does not panic");
+    rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_sink_diverts_to_another_that_does_not_have_the_record_yet() {
+    let routes: [(&str, &[usize]); 2] = [(r#"service == "both""#, &[0, 1]), ("", &[0])];
+    let rig = Rig::with_divert(&routes, 100_000, 64, Compression::None, Some(1));
+    let long = "x".repeat(150_000);
+    for (service, log) in [("web", &*long), ("web", "diverted"), ("both", "there already")] {
+        rig.intakes[0].take(batch(&[of(service, log)], Tickets::none()));
+        rig.intakes[0].finish();
+        rig.check_books();
+    }
+    assert!(!waits(rig.intakes[0].room()).await, "a sink that diverts holds nobody up");
+    let [a, b] = &rig.ledger.snapshot().sinks[..] else { panic!("two sinks") };
+    assert_eq!((a.accepted.records, a.queued.records, a.dropped["diverted"].records), (3, 1, 2));
+    assert_eq!((b.accepted.records, b.queued.records, b.diverted.records), (2, 2, 1));
+    assert_eq!(rig.take_all(0).await.len(), 1);
+    rig.intakes[0].take(batch(&[of("web", "room again")], Tickets::none()));
+    rig.intakes[0].finish();
+    assert_eq!(rig.take_all(0).await.len(), 1);
+    let diverted: Vec<_> = rig.take_all(1).await.into_iter().map(|(_, line)| line).collect();
+    assert!(String::from_utf8(diverted.concat()).expect("lines").contains("diverted"));
+    // By rules that divert no more, it keeps what is routed to it.
+    for log in [&*long, "kept"] {
+        rig.intakes[0].change(rules(&specs(&routes), &rig.queues, 64, Compression::None), &[Some(0), Some(1)], None);
+        rig.intakes[0].take(batch(&[of("web", log)], Tickets::none()));
+        rig.intakes[0].finish();
+    }
+    let [a, b] = &rig.ledger.snapshot().sinks[..] else { panic!("two sinks") };
+    assert_eq!((a.queued.records, b.queued.records), (2, 0));
     rig.check_books();
 }
 
@@ -288,8 +339,101 @@ async fn a_block_that_waits_holds_no_more_than_what_the_queue_counts() {
     assert_eq!((data.len(), data.capacity()), (counted, counted));
 }
 
+/// What happens to a pipeline whose sink `a` may be full or give up, and whose sink `b` takes over.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A record for `a` alone or for both.
+    Take(bool, usize),
+    /// All that waits in `a` is given up.
+    GiveUp,
+    /// All that waits in both is delivered.
+    Deliver,
+    /// A peer sent nonsense.
+    Undecodable(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), 0..60_000usize).prop_map(|(both, len)| Step::Take(both, len)),
+        1 => Just(Step::GiveUp),
+        1 => Just(Step::Deliver),
+        1 => (1..5_000usize).prop_map(Step::Undecodable),
+    ]
+}
+
+/// What is ready in a queue now.
+fn leases(queue: &Arc<Queue>) -> Vec<(Arc<Partition>, Lease)> {
+    let lanes = queue.lanes().into_iter();
+    lanes.filter_map(|lane| Some((Arc::clone(&lane.partition), queue.take(&lane.partition, u64::MAX)?))).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_copies_of_all_records_and_their_dead_letters_stand_in_the_books_once(
+        steps in prop::collection::vec(step(), 1..60), zstd in any::<bool>(), bound in 1_000..200_000u64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
+        runtime.block_on(async {
+            let compression = if zstd { Compression::Zstd(1) } else { Compression::None };
+            let routes: [(&str, &[usize]); 2] = [(r#"service == "both""#, &[0, 1]), ("", &[0])];
+            let rig = Rig::with_divert(&routes, bound, 64, compression, Some(1));
+            let prefix = Template::parse("dead/%Y/").expect("a valid template");
+            let queue = Arc::clone(&rig.queues[1]);
+            let place = Place::new("b", queue, compression, prefix, &rig.metrics, Clock::start());
+            let (of_sink, of_source) = (DeadLetters::new("a", &place), DeadLetters::new("one", &place));
+            let (mut copies, mut letters) = (0, 0);
+            let mut lines = 0;
+            for step in steps {
+                match step {
+                    Step::Take(both, len) => {
+                        let service = if both { "both" } else { "web" };
+                        rig.intakes[0].take(batch(&[of(service, &"y".repeat(len))], Tickets::none()));
+                        rig.intakes[0].finish();
+                        copies += 1 + u64::from(both);
+                    }
+                    Step::GiveUp => {
+                        for (_, mut lease) in leases(&rig.queues[0]) {
+                            let loaded = lease.load(0..lease.blocks()).await;
+                            for (meta, data) in lease.metas().zip(loaded.data()) {
+                                of_sink.bury_block(meta, data, "retry_deadline").await;
+                                letters += meta.count.records;
+                            }
+                            lease.dropped("retry_deadline");
+                        }
+                    }
+                    Step::Deliver => {
+                        leases(&rig.queues[0]).into_iter().for_each(|(_, lease)| lease.delivered());
+                        for (_, mut lease) in leases(&rig.queues[1]) {
+                            let loaded = lease.load(0..lease.blocks()).await;
+                            let plain = loaded.data().iter().map(|data| inflate(data));
+                            lines += plain.flatten().filter(|byte| *byte == b'\n').count() as u64;
+                            lease.delivered();
+                        }
+                    }
+                    Step::Undecodable(len) => {
+                        let data = vec![0xc1; len];
+                        let data = Data::Whole(&data);
+                        let letter = Letter { reason: "not_a_map", record_time: None, bytes: len as u64, data };
+                        of_source.bury(Origin::Peer("unix"), [letter]);
+                        letters += 1;
+                    }
+                }
+                let books = rig.ledger.snapshot();
+                assert_eq!(books.discrepancies(), Vec::<String>::new());
+                let [a, b] = &books.sinks[..] else { panic!("two sinks") };
+                assert_eq!((b.dead_letters.records, a.dead_letters.records, a.diverted.records), (letters, 0, 0));
+                assert_eq!(a.accepted.records + b.accepted.records, copies + letters + b.diverted.records);
+                assert!(b.diverted.records <= a.dropped.get("diverted").map_or(0, |count| count.records));
+            }
+            rig.take_all(0).await;
+            let rest = rig.take_all(1).await;
+            lines += rest.iter().flat_map(|(_, data)| data).filter(|byte| **byte == b'\n').count() as u64;
+            let b = rig.ledger.snapshot().sinks[1].clone();
+            assert_eq!((b.delivered.records, b.waiting().records), (lines, 0), "each line is one record or letter");
+        });
+    }
 
     #[test]
     fn the_blocks_of_a_partition_are_its_lines_in_sequence(

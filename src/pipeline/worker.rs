@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::outlet::{Appended, NONE, Outlet};
+use super::undecodable::Undecodable;
 use crate::clock::Clock;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::record::{EcsMetadata, Record, RecordBatch};
+use crate::record::{EcsMetadata, Record, RecordBatch, Tickets};
 use crate::route::{Decision, Router};
-use crate::source::Intake;
 use crate::source::forward::JoinConfig;
 use crate::source::join::{JoinCounts, Joiner};
+use crate::source::{Excerpt, Intake};
 use crate::spool::Queue;
 
 /// What a batch changes in the books, entered at its end under one lock.
@@ -29,11 +30,23 @@ struct Tally {
     routes: Vec<Count>,
     sinks: Vec<Count>,
     malformed: Vec<Count>,
+    /// By the full sink.
+    diverted: Vec<Count>,
+    /// By the sink that took over.
+    taken_over: Vec<Count>,
 }
 
 impl Tally {
     fn of(routes: usize, sinks: usize) -> Self {
-        Self { routes: vec![NONE; routes], sinks: vec![NONE; sinks], malformed: vec![NONE; sinks], ..Self::default() }
+        let by_sink = || vec![NONE; sinks];
+        Self {
+            routes: vec![NONE; routes],
+            sinks: by_sink(),
+            malformed: by_sink(),
+            diverted: by_sink(),
+            taken_over: by_sink(),
+            ..Self::default()
+        }
     }
 }
 
@@ -53,6 +66,12 @@ struct Worker {
     routes: Vec<usize>,
     /// By sink.
     outlets: Vec<Outlet>,
+    /// By sink: which one takes its records when it is full.
+    diverts: Vec<Option<usize>>,
+    /// By sink: which one takes the records at hand.
+    diverting: Vec<Option<usize>>,
+    /// The sinks that take over a record; empty between records.
+    instead: Vec<usize>,
     /// Bytes that open blocks may hold, all outlets together.
     open_limit: usize,
     ecs: Option<Arc<EcsMetadata>>,
@@ -63,6 +82,7 @@ struct Worker {
     /// By sink.
     gates: Arc<[Gate]>,
     joined: Vec<RecordBatch>,
+    undecodable: Option<Arc<Undecodable>>,
     /// When the next block or partial line is due; the timer sleeps until then.
     due: Option<Moment>,
 }
@@ -79,6 +99,7 @@ struct Shared {
     gates: watch::Sender<Arc<[Gate]>>,
     /// Nothing comes any more.
     finished: AtomicBool,
+    undecodable: Option<Arc<Undecodable>>,
     /// The worker's `due` has come nearer.
     nearer: Notify,
     /// A sender waits until a record in an open block is durable.
@@ -104,6 +125,8 @@ pub(super) struct Rules {
     pub routes: Vec<usize>,
     /// One a sink, in the plan's order.
     pub outlets: Vec<Outlet>,
+    /// By sink: which one takes its records when it is full.
+    pub diverts: Vec<Option<usize>>,
     /// Bytes that open blocks may hold.
     pub open_limit: usize,
 }
@@ -121,6 +144,8 @@ pub(super) struct WorkerParts {
     pub metrics: Metrics,
     /// What it goes by at first.
     pub rules: Rules,
+    /// Where to leave what cannot be read.
+    pub undecodable: Option<Arc<Undecodable>>,
     /// Told whenever a queue has written to its disk.
     pub synced: watch::Receiver<()>,
 }
@@ -145,8 +170,8 @@ fn gates(outlets: &[Outlet], before: &[Gate]) -> Arc<[Gate]> {
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, rules, synced } = parts;
-        let Rules { router, routes, outlets, open_limit } = rules;
+        let WorkerParts { source, name, joiner, metrics, rules, undecodable, synced } = parts;
+        let Rules { router, routes, outlets, diverts, open_limit } = rules;
         let gates = gates(&outlets, &[]);
         let worker = Worker {
             source,
@@ -156,15 +181,19 @@ impl SourceIntake {
             metrics,
             router,
             decision: Decision::default(),
+            diverting: vec![None; outlets.len()],
+            instead: Vec::new(),
             tally: Tally::of(routes.len(), outlets.len()),
             routes,
             outlets,
+            diverts,
             open_limit,
             ecs: None,
             wants_metadata: false,
             ledger,
             gates: Arc::clone(&gates),
             joined: Vec::new(),
+            undecodable: undecodable.clone(),
             due: None,
         };
         Self(Arc::new(Shared {
@@ -172,6 +201,7 @@ impl SourceIntake {
             clock,
             gates: watch::Sender::new(gates),
             finished: AtomicBool::new(false),
+            undecodable,
             nearer: Notify::new(),
             awaited: AtomicBool::new(false),
             synced,
@@ -184,7 +214,7 @@ impl SourceIntake {
     pub(super) fn change(&self, rules: Rules, kept: &[Option<usize>], join: Option<&JoinConfig>) {
         let mut guard = self.worker();
         let worker = &mut *guard;
-        let Rules { router, routes, outlets, open_limit } = rules;
+        let Rules { router, routes, outlets, diverts, open_limit } = rules;
         let mut before: Vec<Option<Outlet>> = worker.outlets.drain(..).map(Some).collect();
         let in_place = |(fresh, kept): (Outlet, &Option<usize>)| match kept.and_then(|at| before[at].take()) {
             Some(mut outlet) => {
@@ -200,7 +230,8 @@ impl SourceIntake {
         }
         worker.tally = Tally::of(routes.len(), worker.outlets.len());
         worker.gates = gates(&worker.outlets, &worker.gates);
-        (worker.router, worker.routes, worker.open_limit) = (router, routes, open_limit);
+        worker.diverting = vec![None; diverts.len()];
+        (worker.router, worker.routes, worker.diverts, worker.open_limit) = (router, routes, diverts, open_limit);
         let now = self.0.clock.now();
         if let Some(join) = join {
             worker.join_by(join, now);
@@ -340,6 +371,12 @@ impl Intake for SourceIntake {
         book.received += count;
         *book.dropped.entry(reason).or_default() += count;
     }
+
+    fn undecodable(&self, reason: &'static str, peer: &str, excerpt: &Excerpt) {
+        if let Some(undecodable) = &self.0.undecodable {
+            undecodable.leave(reason, peer, excerpt);
+        }
+    }
 }
 
 impl Worker {
@@ -356,15 +393,20 @@ impl Worker {
         if self.wants_metadata && self.ecs.is_none() {
             self.metrics.event(&self.name, "without_metadata", batch.records.len() as u64);
         }
+        // Queues are filled when the batch is done, so that once a batch is often enough to ask.
+        for ((now, planned), outlet) in self.diverting.iter_mut().zip(&self.diverts).zip(&self.outlets) {
+            *now = planned.filter(|_| outlet.queue().is_full());
+        }
+        let (source, ecs) = (Arc::clone(&self.name), self.ecs.clone());
         for &span in &batch.records {
             let map = batch.map(span);
             let record = Record {
                 tag: &batch.tag,
-                source: &self.name,
+                source: &source,
                 time: span.time,
                 received: batch.received,
                 map,
-                ecs: self.ecs.as_ref(),
+                ecs: ecs.as_ref(),
             };
             let one = Count { records: 1, bytes: map.len() as u64 };
             self.router.decide(&record, &mut self.decision);
@@ -377,16 +419,35 @@ impl Worker {
                 continue;
             }
             self.tally.routed += one;
-            for &sink in &self.decision.sinks {
-                let sink = usize::from(sink);
+            for at in 0..self.decision.sinks.len() {
+                let sink = usize::from(self.decision.sinks[at]);
                 self.tally.sinks[sink] += one;
-                match self.outlets[sink].append(&record, &batch.tickets, now) {
-                    Appended::Until(due) => {
-                        if self.due.is_none_or(|known| due < known) {
-                            self.due = Some(due);
+                match self.diverting[sink] {
+                    Some(to) => {
+                        self.tally.diverted[sink] += one;
+                        let has_it = self.decision.sinks.iter().any(|sink| usize::from(*sink) == to);
+                        if !has_it && !self.instead.contains(&to) {
+                            self.instead.push(to);
                         }
                     }
-                    Appended::Malformed => self.tally.malformed[sink] += one,
+                    None => self.append(sink, &record, &batch.tickets, now),
+                }
+            }
+            while let Some(to) = self.instead.pop() {
+                self.tally.sinks[to] += one;
+                self.tally.taken_over[to] += one;
+                self.append(to, &record, &batch.tickets, now);
+            }
+        }
+    }
+
+    fn append(&mut self, sink: usize, record: &Record<'_>, tickets: &Tickets, now: Moment) {
+        match self.outlets[sink].append(record, tickets, now) {
+            Appended::Until(due) => self.due_by(due),
+            Appended::Malformed => {
+                self.tally.malformed[sink] += Count { records: 1, bytes: record.map.len() as u64 };
+                if let Some(undecodable) = &self.undecodable {
+                    undecodable.leave("malformed", "", &Excerpt::of(record.map));
                 }
             }
         }
@@ -413,6 +474,13 @@ impl Worker {
             book.open += accepted;
             if accepted != NONE {
                 gate.reached.store(true, Ordering::Relaxed);
+            }
+            let (diverted, taken_over) =
+                (std::mem::take(&mut tally.diverted[sink]), std::mem::take(&mut tally.taken_over[sink]));
+            book.diverted += taken_over;
+            if diverted != NONE {
+                book.open -= diverted;
+                *book.dropped.entry("diverted").or_default() += diverted;
             }
             if malformed != NONE {
                 book.open -= malformed;

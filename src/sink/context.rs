@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::metrics::SinkMetrics;
+use crate::sink::DeadLetters;
 use crate::spool::Queue;
 
 /// What the process is doing.
@@ -37,6 +38,8 @@ pub struct SinkContext {
     pub phase: watch::Receiver<Phase>,
     /// With `ack: delivered`: how long blocks that a sender waits for may wait for more records.
     pub ack_wait: std::time::Duration,
+    /// Where to leave what it gives up; without it, it is dropped and counted.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 impl SinkContext {

@@ -3,6 +3,7 @@
 pub mod cloudwatch_logs;
 pub mod common;
 mod context;
+pub mod dead_letters;
 pub mod file;
 pub mod object;
 pub mod retry;
@@ -12,3 +13,4 @@ mod service;
 pub mod stdout;
 
 pub use context::{Phase, SinkContext};
+pub use dead_letters::DeadLetters;

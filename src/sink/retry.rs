@@ -261,6 +261,7 @@ mod tests {
             writer: "w".into(),
             phase,
             ack_wait: Duration::from_secs(10),
+            dead_letters: None,
         };
         (Retry::new(&context, policy()), sender)
     }

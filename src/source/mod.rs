@@ -1,6 +1,7 @@
 //! Where records come from. A source turns bytes of its peers into [`RecordBatch`]es and hands them to an [`Intake`];
 //! it knows neither rules nor sinks.
 
+mod excerpt;
 pub mod forward;
 pub mod join;
 mod shutdown;
@@ -9,6 +10,7 @@ use std::future::Future;
 
 use crate::record::RecordBatch;
 
+pub use excerpt::Excerpt;
 pub use shutdown::{Control, Phase, Shutdown, Told};
 
 /// What a source hands its batches to.
@@ -24,4 +26,9 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// Counts records of a source that could not be taken, by reason (a Prometheus label value such as
     /// `not_a_map`). `bytes` are their msgpack bytes.
     fn refuse(&self, reason: &'static str, records: u64, bytes: u64);
+
+    /// Shows bytes of `peer` that make no record, with the reason that they are counted under elsewhere.
+    fn undecodable(&self, reason: &'static str, peer: &str, excerpt: &Excerpt) {
+        let _ = (reason, peer, excerpt);
+    }
 }

@@ -4,8 +4,9 @@
 //! when they are durable. When the disk does not take them they are ready from memory, within the memory's bound, and
 //! the disk is tried again each second; nothing is lost that is not lost with the process.
 //!
-//! At most [`READY`] blocks are known one by one. What is written beyond them is only counted, and read back when the
-//! sink has come so far: a backlog of any size, of this process or the last, costs no memory.
+//! At most [`READY`] blocks are known one by one, fewer where memory is short. What is written beyond them is only
+//! counted, and read back when the sink has come so far: a backlog of any size, of this process or the last, costs no
+//! memory.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -27,8 +28,15 @@ use crate::record::{Outcome, Tickets};
 /// Blocks that are known one by one: some 300 bytes each, so 5 MiB.
 const READY: usize = 16 << 10;
 
+/// A block that is known may cost the 300th part of this, so all of them a third of the queue's share of the memory.
+const BOUND_PER_READY: u64 = 1 << 10;
+
 /// Bytes of blocks that are written and synced together, at most.
 const TOGETHER: u64 = 8 << 20;
+
+/// Bytes of blocks that wait for the disk, at most, while it works: sources are not read beyond. They are what a crash
+/// takes of records that nobody waits for an ack of, so on a machine that is short of CPU this bounds the time.
+pub(super) const UNWRITTEN: u64 = 4 << 20;
 
 /// Between two tries of a disk that fails.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -107,7 +115,7 @@ impl Queue {
             ..OnDisk::default()
         };
         let state = State { next_sequence: store.next_sequence(), disk: Some(disk), ..State::default() };
-        let refill = store.refill(READY);
+        let refill = store.refill(ready(config.bound));
         let cold = store.is_cold();
         let keeper = Keeper { limits, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
         let queue = Arc::new(Self::with(sink, config, ledger, state, Some(keeper)));
@@ -174,6 +182,26 @@ impl Queue {
     pub fn is_idle(&self) -> bool {
         let state = self.state();
         state.pending.is_empty() && state.disk.as_ref().is_some_and(|disk| !disk.busy)
+    }
+
+    /// Comes back when all that has a place now is durable; at once in memory, and while the disk takes nothing.
+    pub async fn durable(&self) {
+        let Some(keeper) = &self.keeper else { return };
+        let mut synced = keeper.synced.subscribe();
+        let until = self.state().next_sequence;
+        loop {
+            {
+                let state = self.state();
+                let waits = state.pending.front().is_some_and(|pending| pending.sequence < until);
+                let takes = state.disk.as_ref().is_some_and(OnDisk::takes);
+                if !(waits && takes) {
+                    return;
+                }
+            }
+            if synced.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether there is more on disk than is ready to be taken.
@@ -244,12 +272,13 @@ impl Queue {
 
     /// What is to be written now, and how many blocks should be read back; none if there is nothing to do.
     fn gather(&self) -> Option<(Commit, usize)> {
+        let ready = ready(self.config().bound);
         let mut guard = self.state();
         let state = &mut *guard;
         let disk = state.disk.as_mut()?;
         let mut commit = Commit {
             // Read back in sequence: once one is cold, all behind it are.
-            cold: disk.cold > 0 || state.ready >= READY,
+            cold: disk.cold > 0 || state.ready >= ready,
             ended: std::mem::take(&mut disk.ended),
             uploads: std::mem::take(&mut disk.uploads),
             ..Commit::default()
@@ -261,7 +290,8 @@ impl Queue {
         }
         let mut bytes = 0;
         if !disk.full || !commit.ended.is_empty() {
-            for Pending { sequence, meta, data } in &state.pending {
+            let room = if commit.cold { usize::MAX } else { ready - state.ready };
+            for Pending { sequence, meta, data } in state.pending.iter().take(room) {
                 let Some(data) = data.as_ref().filter(|_| bytes < TOGETHER) else { break };
                 bytes += data.len() as u64;
                 let mut meta = meta.clone();
@@ -269,7 +299,7 @@ impl Queue {
                 commit.blocks.push(ToStore { sequence: *sequence, meta, data: data.clone() });
             }
         }
-        let most = if disk.cold > 0 && state.ready < READY / 2 { READY - state.ready } else { 0 };
+        let most = if disk.cold > 0 && state.ready < ready / 2 { ready - state.ready } else { 0 };
         let nothing = commit.blocks.is_empty() && commit.cuts.is_empty();
         if nothing && commit.ended.is_empty() && commit.uploads.is_empty() && most == 0 {
             return None;
@@ -311,6 +341,7 @@ impl Queue {
                 }
             }
             state.used -= freed;
+            state.unwritten -= freed;
             let error = committed.error.or(committed.journal_error);
             let (error, refill) = match refill {
                 Ok(refill) => (error, refill),
@@ -326,6 +357,7 @@ impl Queue {
                 // From memory, then; what comes later tries the disk again.
                 for _ in stored..blocks {
                     if let Some(Pending { sequence, meta, data: Some(data) }) = state.pending.pop_front() {
+                        state.unwritten -= data.len() as u64;
                         state.make_ready(Slot { sequence, meta, place: Place::Memory(data) });
                     }
                 }
@@ -429,8 +461,16 @@ impl Queue {
     }
 }
 
+/// How many blocks are known one by one, by the queue's share of the memory.
+pub(super) fn ready(bound: u64) -> usize {
+    usize::try_from(bound / BOUND_PER_READY).unwrap_or(READY).clamp(READY / 64, READY)
+}
+
 impl Keeper {
     fn store(&self) -> std::sync::MutexGuard<'_, Option<Box<Store>>> {
         self.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod lane;
 mod lease;
 mod queue;
 mod queues;
+mod reserved;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use lane::LaneState;
 pub use lease::{Lease, Loaded, Receipt};
 pub use queue::{Queue, QueueConfig, WhenFull};
 pub use queues::{Listed, Queues};
+pub use reserved::Reserved;

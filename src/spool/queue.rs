@@ -13,9 +13,9 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::Lease;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, UNWRITTEN};
 use super::lane::{LaneState, Slot};
-use super::state::{Pending, State, sum};
+use super::state::{OnDisk, Pending, State, sum};
 use crate::encode::{BlockMeta, Count, Moment, Partition};
 use crate::ledger::Ledger;
 use crate::record::Outcome;
@@ -30,6 +30,10 @@ pub enum WhenFull {
     DropOldest,
     /// The new block is dropped, counted as `queue_full`.
     DropNewest,
+    /// Records are given to another sink before they come here, by whoever asks [`Queue::is_full`] first: so what has
+    /// been accepted is let in.
+    #[serde(skip)]
+    Divert,
 }
 
 /// How a queue is bounded.
@@ -134,6 +138,7 @@ impl Queue {
                 let sequence = state.next_sequence;
                 state.next_sequence += 1;
                 state.used += len;
+                state.unwritten += len;
                 state.pending.push_back(Pending { sequence, meta, data: None });
                 Some(sequence)
             }
@@ -157,6 +162,7 @@ impl Queue {
             let (before, after) = (pending.len(), data.len() as u64);
             pending.data = Some(data);
             state.used = state.used - before + after;
+            state.unwritten = state.unwritten - before + after;
             after < before
         };
         self.moved_on();
@@ -173,6 +179,7 @@ impl Queue {
             let at = state.find(sequence).filter(|at| state.pending[*at].data.is_none());
             let Some(pending) = at.and_then(|at| state.pending.remove(at)) else { return };
             state.used -= pending.len();
+            state.unwritten -= pending.len();
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
             book.queued -= pending.meta.count;
@@ -256,10 +263,18 @@ impl Queue {
         self.changed.notified().await;
     }
 
-    /// Whether the queue is at or over its bound and lets its sources wait.
+    /// Whether the queue is at or over its bound.
+    pub fn is_full(&self) -> bool {
+        self.state().used >= self.config().bound
+    }
+
+    /// Whether its sources have to wait: the queue is at or over its bound and blocks then, or a disk that works has
+    /// not yet written what it was given.
     pub fn is_blocking(&self) -> bool {
         let QueueConfig { bound, when_full } = self.config();
-        when_full == WhenFull::Block && self.state().used >= bound
+        let state = self.state();
+        let full = when_full == WhenFull::Block && state.used >= bound;
+        full || (state.unwritten >= UNWRITTEN && state.disk.as_ref().is_some_and(OnDisk::takes))
     }
 
     /// Comes back when the queue does not block. Cancel safe.

@@ -60,11 +60,20 @@ pub(super) struct OnDisk {
     pub(super) closing: bool,
 }
 
+impl OnDisk {
+    /// Whether the disk took what was written last, and has room.
+    pub(super) fn takes(&self) -> bool {
+        self.failure.is_none() && !self.full
+    }
+}
+
 /// What a queue holds.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Bytes in memory: of pending blocks, of lanes and of leases.
     pub(super) used: u64,
+    /// Bytes of pending blocks.
+    pub(super) unwritten: u64,
     pub(super) next_sequence: u64,
     /// Increasing in sequence; all are behind those in lanes.
     pub(super) pending: VecDeque<Pending>,
@@ -83,8 +92,12 @@ impl State {
     }
 
     /// Puts a block where it can be taken.
-    pub(super) fn make_ready(&mut self, slot: Slot) {
+    pub(super) fn make_ready(&mut self, mut slot: Slot) {
         self.ready += 1;
+        if let Some((partition, _)) = self.lanes.get_key_value(&slot.meta.partition) {
+            // What was read back brings a name of its own for each block.
+            slot.meta.partition = Arc::clone(partition);
+        }
         self.lanes.entry(Arc::clone(&slot.meta.partition)).or_default().push(slot);
     }
 
@@ -92,6 +105,7 @@ impl State {
     pub(super) fn advance(&mut self) {
         while self.pending.front().is_some_and(|pending| pending.data.is_some()) {
             if let Some(Pending { sequence, meta, data: Some(data) }) = self.pending.pop_front() {
+                self.unwritten -= data.len() as u64;
                 self.make_ready(Slot { sequence, meta, place: Place::Memory(data) });
             }
         }
@@ -138,6 +152,7 @@ impl State {
         let writing = self.disk.as_ref().map_or(0, |disk| disk.writing);
         let pending = self.pending.remove(writing)?;
         self.used -= pending.len();
+        self.unwritten -= pending.len();
         Some(pending)
     }
 

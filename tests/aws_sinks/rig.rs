@@ -41,6 +41,7 @@ impl Rig {
             writer: "w".into(),
             phase: watched,
             ack_wait: Duration::from_secs(10),
+            dead_letters: None,
         };
         Self { context, ledger, phase }
     }

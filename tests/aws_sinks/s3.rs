@@ -94,6 +94,30 @@ async fn a_lost_answer_to_the_completion_is_no_lost_object() {
 }
 
 #[tokio::test]
+async fn what_is_there_already_is_done_and_not_made_twice() {
+    let fake = fake().await;
+    let store = store(&config(&fake));
+    fake.script("PutObject", Reply::Error(412, "PreconditionFailed", "there"));
+    assert_eq!(store.put("k", &pieces(1)).await, Attempt::Done(()));
+    let Attempt::Done(upload) = store.create("k").await else { panic!("it works") };
+    fake.script("CompleteMultipartUpload", Reply::Error(412, "PreconditionFailed", "there"));
+    assert_eq!(store.complete(&upload, &[]).await, Attempt::Done(()));
+    assert!(fake.state().calls.iter().any(|call| call == "AbortMultipartUpload"), "the second upload is given back");
+}
+
+#[tokio::test]
+async fn a_store_without_conditions_is_asked_without_them() {
+    let fake = fake().await;
+    let store = store(&config(&fake));
+    fake.script("PutObject", Reply::Error(501, "NotImplemented", "If-None-Match"));
+    assert!(matches!(store.put("k", &pieces(1)).await, Attempt::Retry(..)));
+    assert_eq!(store.put("k", &pieces(1)).await, Attempt::Done(()));
+    assert!(!fake.state().objects["k"].headers.contains_key("if-none-match"));
+    assert_eq!(store.put("l", &pieces(1)).await, Attempt::Done(()));
+    assert!(!fake.state().objects["l"].headers.contains_key("if-none-match"));
+}
+
+#[tokio::test]
 async fn an_upload_that_somebody_aborted_is_rejected() {
     let fake = fake().await;
     let store = store(&config(&fake));
@@ -143,6 +167,7 @@ async fn the_sink_delivers_its_queue_in_spite_of_failures() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let mut config = config(&fake);
     config.object.size = logweir::config::value::Size::mib(64);
+    config.compression = logweir::encode::Compression::None;
     let store = S3Store::with_access(&config, rig.context.metrics.clone(), access());
     let partition = Arc::new(Partition::Prefix("logs/".into()));
     let mut expected = Vec::new();

@@ -219,6 +219,8 @@ def test_what_a_sink_fails_to_send_goes_with_the_settings_that_are_right(start, 
     """A mistake in a sink's settings is mended without a restart, for what was under way, too."""
     (place / "blocked").write_text("a file where the directory should be")
     made = config(sinks={"archive": file_sink(path=str(place / "blocked"), object={"age": "1s"}, compression="zstd")})
+    made["sinks"]["letters"] = file_sink(path=str(place / "letters"))
+    made["dead_letters"] = {"to": "letters"}
     if spool == "disk":
         made["spool"] = {"path": str(place / "spool"), "size": "64MiB"}
     router = start(made)
@@ -230,7 +232,31 @@ def test_what_a_sink_fails_to_send_goes_with_the_settings_that_are_right(start, 
         router.reload(made)
         eventually(lambda: router.sink("archive", "delivered") == 10, "the object")
     assert numbers(place / "out") == list(range(10))
-    router.stop()
+    assert router.stop().sinks["letters"]["accepted"] == 0
+
+
+def test_dead_letters_stay_where_they_go_and_sinks_that_come_and_change_leave_theirs_there(start, config, place, file_sink):
+    (place / "blocked").write_text("a file where the directory should be")
+    letters = file_sink(path=str(place / "letters"), object={"age": "1s"})
+    made = config(sinks={"archive": file_sink(), "letters": letters}, dead_letters={"to": "letters", "prefix": "dead/"})
+    router = start(made)
+    router.reload(made | {"dead_letters": {"to": "letters"}}, goes=False)
+    assert "dead_letters cannot change while logweir runs" in router.stderr
+    blocked = file_sink(path=str(place / "blocked"), object={"age": "1s"}, retry={"deadline": "1s"})
+    # It comes before the others, so that every place in the config is another.
+    made["sinks"] = {"fresh": blocked, "letters": letters | {"compression": "gzip"}, "archive": made["sinks"]["archive"]}
+    made["routes"] = [{"name": "rest", "to": ["fresh", "archive"]}]
+    router.reload(made)
+    with Peer(router.address("tcp")) as peer:
+        peer.send(*(frame(n) for n in range(10)))
+        eventually(lambda: router.sink("letters", "delivered") == 10, "the dead letters")
+        peer.send(frame(10), b"\xc1")
+        eventually(lambda: router.sink("letters", "accepted") >= 11, "what was no frame")
+    ledger = router.stop(code=None)
+    found = objects.all_records(objects.in_directory(place / "letters"))
+    assert sorted(letter["reason"] for letter in found if letter.get("sink") == "fresh") == ["retry_deadline"] * 11
+    assert len(found) == 12 and ledger.sinks["letters"]["delivered"] == 12
+    assert numbers(place / "out") == list(range(11))
 
 
 def test_aws_sinks_that_reach_nobody_are_mended_without_a_restart(start, config, aws):

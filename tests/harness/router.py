@@ -19,7 +19,7 @@ PATIENCE = 60
 
 SOURCE_LINE = re.compile(r"ledger: source (\S+): received (\d+) = routed (\d+) \+ dropped (\d+)(?: \((.*)\))?$")
 SINK_LINE = re.compile(
-    r"ledger: sink (\S+): accepted (\d+) = delivered (\d+) \+ waiting (\d+) \+ dropped (\d+)(?: \((.*)\))?$"
+    r"ledger: sink (\S+): accepted (\d+)(?: \(of them \d+ from the last process\))? = delivered (\d+) \+ waiting (\d+) \+ dropped (\d+)(?: \((.*)\))?$"
 )
 
 
@@ -121,6 +121,10 @@ class Router:
             print("\n".join(["router's stderr:", *self.lines[-60:]]))
 
     def start(self):
+        return self.spawn().listening()
+
+    def spawn(self):
+        """Starts the process, which need not listen yet."""
         command = [*self.wrapper, binary(), "run", "--config", str(self.config_path), *self.arguments]
         self.process = subprocess.Popen(
             command,
@@ -136,6 +140,9 @@ class Router:
         ]
         for reader in self.readers:
             reader.start()
+        return self
+
+    def listening(self):
         eventually(self._listens, "the router to listen")
         return self
 

@@ -1,12 +1,14 @@
 //! What no single section can know: names that must exist, addresses that must differ, conditions and templates that
 //! must compile. What passes here runs.
 
+mod dead_letters;
 mod routes;
 mod sinks;
 mod sources;
 mod spool;
 mod tests_section;
 
+pub(super) use dead_letters::dead_letters;
 pub(super) use routes::routes;
 pub(super) use sinks::sinks;
 pub(super) use sources::{admin, sources};

@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::Step::{self, Key};
+use super::dead_letters::divert;
 use crate::config::de::unknown;
 use crate::config::file::SinkKind;
 use crate::config::plan::{MemoryPlan, SinkPlan, SpoolPlan};
@@ -71,7 +72,8 @@ pub(in crate::config) fn sinks(
             }
             SinkKind::Stdout(_) => {}
         }
-        SinkPlan { name: name.clone(), kind: kind.clone(), queue: QueueConfig { bound, when_full: kind.when_full() } }
+        let queue = QueueConfig { bound, when_full: kind.when_full() };
+        SinkPlan { name: name.clone(), kind: kind.clone(), queue, divert: divert(check, name, kind, sinks) }
     });
     plans.collect()
 }

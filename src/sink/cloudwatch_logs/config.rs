@@ -7,9 +7,8 @@ use serde::Deserialize;
 
 use crate::config::switch;
 use crate::config::value::Span;
-use crate::encode::Message;
-use crate::sink::common::RetryConfig;
-use crate::spool::WhenFull;
+use crate::encode::{Message, Oversize};
+use crate::sink::common::{FullPolicy, RetryConfig};
 
 /// Requests to CloudWatch Logs, built by its limits.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -29,6 +28,10 @@ pub struct CloudWatchLogsConfig {
     /// What an event's message is.
     #[serde(default)]
     pub message: Message,
+    /// What becomes of a message above 1 MiB, the longest that CloudWatch Logs takes: `split` makes several events of
+    /// the same time of it, `truncate` cuts it and marks the cut, `divert` sends it to the dead letters.
+    #[serde(default)]
+    pub oversize: Oversize,
     /// Compression of the request's body.
     #[serde(default)]
     pub compression: BodyCompression,
@@ -45,7 +48,7 @@ pub struct CloudWatchLogsConfig {
     /// External id for that role.
     pub external_id: Option<String>,
     /// What happens when the queue is full (default `drop_oldest`).
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<FullPolicy>,
     /// How long the sink tries.
     #[serde(default)]
     pub retry: RetryConfig,

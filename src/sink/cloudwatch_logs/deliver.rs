@@ -13,9 +13,10 @@ use super::create::{Creator, blames_names, describe};
 use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
 use crate::aws::{Access, Class, Failure};
 use crate::clock::Clock;
-use crate::sink::SinkContext;
+use crate::encode::letter::{Data, Letter, Origin};
 use crate::sink::object::Attempt;
 use crate::sink::retry::{GivenUp, Retry, Seldom};
+use crate::sink::{DeadLetters, SinkContext};
 use crate::spool::Lease;
 
 /// What all flights of a sink share.
@@ -28,6 +29,7 @@ pub(super) struct Delivery {
     creator: Creator,
     retry: Retry,
     refused: Seldom,
+    dead_letters: Option<DeadLetters>,
 }
 
 /// What a flight carried: for the size of the next ones.
@@ -64,6 +66,7 @@ impl Delivery {
             creator: Creator::new(&context.name, config.create.clone()),
             retry: Retry::new(context, config.retry.clone()),
             refused: Seldom::default(),
+            dead_letters: context.dead_letters.clone(),
         })
     }
 
@@ -95,7 +98,7 @@ impl Delivery {
                 Ok(Answer::Taken(info)) => {
                     let refused = batch.rejects(info);
                     self.tell(&target, &refused);
-                    refused.as_slice().iter().for_each(|&(reason, count)| rejects.add(reason, count));
+                    rejects.join(refused);
                 }
                 Ok(Answer::Refused(reason, text)) => {
                     let count = batch.count();
@@ -108,7 +111,7 @@ impl Delivery {
                         }
                         None => {
                             self.retry.lost(count.records, &GivenUp::Rejected(reason, text));
-                            rejects.add(reason, count);
+                            rejects.join(batch.rejected(reason));
                         }
                     }
                 }
@@ -119,12 +122,13 @@ impl Delivery {
                 }
                 Err(given_up) => {
                     self.retry.lost(batch.count().records, &given_up);
-                    rejects.add(given_up.reason(), batch.count());
+                    rejects.join(batch.rejected(given_up.reason()));
                 }
             }
         }
-        drop(loaded);
-        lease.into_receipt().settled(rejects.as_slice());
+        self.bury(&target, &rejects, &blocks).await;
+        drop((blocks, loaded));
+        lease.into_receipt().settled(&rejects.counts());
         carried
     }
 
@@ -154,8 +158,24 @@ impl Delivery {
         judge(target, failure)
     }
 
+    /// Leaves what is given up to the dead letters, each record whole.
+    async fn bury(&self, target: &Target, rejects: &Rejects, blocks: &[Bytes]) {
+        let Some(dead_letters) = self.dead_letters.as_ref().filter(|_| !rejects.is_empty()) else { return };
+        {
+            let undelivered = rejects.undelivered(blocks);
+            let letters = undelivered.iter().map(|record| Letter {
+                reason: record.reason,
+                record_time: Some(record.millis.saturating_mul(1_000_000)),
+                bytes: record.source_len.into(),
+                data: Data::Escaped(&record.escaped),
+            });
+            dead_letters.bury(Origin::Stream { group: &target.group, stream: &target.stream }, letters);
+        }
+        dead_letters.durable().await;
+    }
+
     fn tell(&self, target: &Target, rejects: &Rejects) {
-        for (reason, count) in rejects.as_slice() {
+        for (reason, count) in rejects.counts() {
             if let Some(silent) = self.refused.line() {
                 let given_up = GivenUp::Rejected(reason, format!("{}: {}", describe(target), explain(reason)));
                 tracing::warn!(sink = %self.sink, reason, records = count.records, silent, "records dropped: {given_up}");

@@ -4,7 +4,9 @@
 //! Every entry ends in exactly one request or is refused with a reason. Requests are in order of time, and what has
 //! the same time keeps the order that it came in. An event is remembered by where it lies in its block, so that the
 //! answer's indexes lead back to the records, and so that a request can be split without its bytes being kept twice.
+//! A record whose message was split has several events and is counted once: as lost, if any of them is.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -33,25 +35,74 @@ pub struct Limits {
 /// The limits of PutLogEvents.
 pub const LIMITS: Limits = Limits { bytes: 1_048_576, events: 10_000, span_millis: 24 * 3_600_000 };
 
-/// Counts by reason; a reason stands once, and only with records.
+/// Records that are given up, by their place among all records of the blocks: each once, for the first reason that one
+/// of its events gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rejects(Vec<(&'static str, Count)>);
+pub struct Rejects(BTreeMap<u32, Reject>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reject {
+    reason: &'static str,
+    source_len: u32,
+}
+
+/// A record that is given up, with what it would have said in CloudWatch Logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered<'a> {
+    /// Why.
+    pub reason: &'static str,
+    /// Its time.
+    pub millis: i64,
+    /// msgpack bytes that it came in as.
+    pub source_len: u32,
+    /// Its message as the inside of a JSON string: one piece, or several that go on from one another.
+    pub escaped: Vec<&'a [u8]>,
+}
 
 impl Rejects {
-    /// Counts `count` under `reason`.
-    pub fn add(&mut self, reason: &'static str, count: Count) {
-        if count.records == 0 {
-            return;
-        }
-        match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, sum)) => *sum += count,
-            None => self.0.push((reason, count)),
+    fn add(&mut self, reason: &'static str, events: &[Event]) {
+        for event in events {
+            self.0.entry(event.record).or_insert(Reject { reason, source_len: event.source_len });
         }
     }
 
-    /// All of them, as a receipt takes them.
-    pub fn as_slice(&self) -> &[(&'static str, Count)] {
-        &self.0
+    /// Takes over what is given up elsewhere; what is here already keeps its reason.
+    pub fn join(&mut self, other: Self) {
+        for (record, reject) in other.0 {
+            self.0.entry(record).or_insert(reject);
+        }
+    }
+
+    /// Whether nothing is given up.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Counts by reason, as a receipt takes them.
+    pub fn counts(&self) -> Vec<(&'static str, Count)> {
+        let mut counts: Vec<(&'static str, Count)> = Vec::new();
+        for reject in self.0.values() {
+            let one = Count { records: 1, bytes: reject.source_len.into() };
+            match counts.iter_mut().find(|(reason, _)| *reason == reject.reason) {
+                Some((_, sum)) => *sum += one,
+                None => counts.push((reject.reason, one)),
+            }
+        }
+        counts
+    }
+
+    /// The records themselves, whole; `blocks` are those that the plan was made of.
+    pub fn undelivered<'a>(&self, blocks: &'a [Bytes]) -> Vec<Undelivered<'a>> {
+        let (mut next, mut found) = (0_u32, Vec::new());
+        for entry in blocks.iter().flat_map(|block| entries(block)) {
+            next += u32::from(!entry.is_further_piece());
+            let Some(&Reject { reason, source_len }) = self.0.get(&next.saturating_sub(1)) else { continue };
+            match found.last_mut() {
+                Some(Undelivered { escaped, .. }) if entry.is_further_piece() => escaped.push(entry.escaped),
+                _ => found.push(Undelivered { reason, millis: entry.millis, source_len, escaped: vec![entry.escaped] }),
+            }
+        }
+        found
     }
 }
 
@@ -64,7 +115,12 @@ struct Event {
     start: u32,
     end: u32,
     message_len: u32,
+    /// Of its record, whichever piece it is.
     source_len: u32,
+    /// Which record it is of: its place among all records of the blocks.
+    record: u32,
+    /// Whether an event before it is of the same record.
+    further: bool,
 }
 
 impl Event {
@@ -105,8 +161,13 @@ pub struct RejectedInfo {
 pub fn plan(blocks: &[Bytes], now_millis: i64, limits: Limits) -> Plan {
     let mut rejects = Rejects::default();
     let mut events = Vec::new();
+    let (mut records, mut source_len) = (0_u32, 0);
     for (index, block) in blocks.iter().enumerate() {
         for entry in entries(block) {
+            let further = entry.is_further_piece();
+            if !further {
+                (records, source_len) = (records + 1, entry.source_len);
+            }
             // The entry borrows from the block, so the difference is its place there.
             let start = entry.escaped.as_ptr() as usize - block.as_ptr() as usize;
             let event = Event {
@@ -115,10 +176,12 @@ pub fn plan(blocks: &[Bytes], now_millis: i64, limits: Limits) -> Plan {
                 start: start as u32,
                 end: (start + entry.escaped.len()) as u32,
                 message_len: entry.message_len,
-                source_len: entry.source_len,
+                source_len,
+                record: records.saturating_sub(1),
+                further,
             };
             match refusal(&event, now_millis, limits) {
-                Some(reason) => rejects.add(reason, count(&[event])),
+                Some(reason) => rejects.add(reason, &[event]),
                 None => events.push(event),
             }
         }
@@ -164,14 +227,26 @@ fn cut(events: &[Event], limits: Limits) -> Vec<Batch> {
     batches
 }
 
+/// The records that begin here.
 fn count(events: &[Event]) -> Count {
-    Count { records: events.len() as u64, bytes: events.iter().map(|event| u64::from(event.source_len)).sum() }
+    let begun = events.iter().filter(|event| !event.further);
+    begun.fold(Count::default(), |mut sum, event| {
+        sum += Count { records: 1, bytes: event.source_len.into() };
+        sum
+    })
 }
 
 impl Batch {
-    /// Its records.
+    /// The records that begin in it.
     pub fn count(&self) -> Count {
         count(&self.events)
+    }
+
+    /// All of it, given up.
+    pub fn rejected(&self, reason: &'static str) -> Rejects {
+        let mut rejects = Rejects::default();
+        rejects.add(reason, &self.events);
+        rejects
     }
 
     /// What AWS counts for it.
@@ -180,7 +255,7 @@ impl Batch {
     }
 
     /// Its first and second half; `None` when it is one event.
-    pub fn split(self) -> Option<(Self, Self)> {
+    pub fn split(&self) -> Option<(Self, Self)> {
         if self.events.len() < 2 {
             return None;
         }
@@ -197,7 +272,7 @@ impl Batch {
         let expired = index(info.expired_end.unwrap_or(0)).max(too_old);
         let too_new = info.too_new_start.map_or(len, index).max(expired);
         let mut rejects = Rejects::default();
-        let of = |range: Range<usize>| self.events.get(range).map(count).unwrap_or_default();
+        let of = |range: Range<usize>| self.events.get(range).unwrap_or_default();
         rejects.add("too_old", of(0..too_old));
         rejects.add("expired", of(too_old..expired));
         rejects.add("too_new", of(too_new..len));
@@ -239,7 +314,7 @@ mod tests {
 
     use super::*;
     use crate::encode::Message;
-    use crate::encode::entries::EntryEncoder;
+    use crate::encode::entries::{EntryEncoder, MAX_MESSAGE};
     use crate::record::{Record, Tag};
 
     const NOW: i64 = 1_800_000_000_000;
@@ -324,7 +399,7 @@ mod tests {
             }
             prop_assert_eq!(sent.concat(), good);
             let mut total = Count::default();
-            plan.rejects.as_slice().iter().for_each(|(_, count)| total += *count);
+            plan.rejects.counts().iter().for_each(|(_, count)| total += *count);
             plan.batches.iter().for_each(|batch| total += batch.count());
             let bytes = blocks.iter().flat_map(|block| entries(block)).map(|entry| u64::from(entry.source_len)).sum();
             prop_assert_eq!(total, Count { records: content.concat().len() as u64, bytes });
@@ -340,7 +415,7 @@ mod tests {
             let blocks = blocks(&[vec![(0, "x".into()); len]]);
             let batch = &plan(&blocks, NOW, LIMITS).batches[0];
             let info = RejectedInfo { too_old_end: old, expired_end: expired, too_new_start: new };
-            let rejected: u64 = batch.rejects(info).as_slice().iter().map(|(_, count)| count.records).sum();
+            let rejected: u64 = batch.rejects(info).counts().iter().map(|(_, count)| count.records).sum();
             prop_assert!(rejected <= len as u64);
         }
     }
@@ -368,7 +443,7 @@ mod tests {
             (MAX_AHEAD_MILLIS, "just".into()),
         ]]);
         let plan = plan(&blocks, NOW, LIMITS);
-        let reasons: Vec<_> = plan.rejects.as_slice().iter().map(|(reason, count)| (*reason, count.records)).collect();
+        let reasons: Vec<_> = plan.rejects.counts().iter().map(|(reason, count)| (*reason, count.records)).collect();
         assert_eq!(reasons, [("too_old", 1), ("too_new", 1)]);
         assert_eq!(plan.batches.len(), 2, "14 days do not fit into one request");
     }
@@ -382,8 +457,8 @@ mod tests {
         let info = RejectedInfo { too_old_end: Some(1), expired_end: Some(3), too_new_start: Some(4) };
         let count = |range: Range<usize>| Count { records: range.len() as u64, bytes: sizes[range].iter().sum() };
         let expected = [("too_old", count(0..1)), ("expired", count(1..3)), ("too_new", count(4..5))];
-        assert_eq!(batch.rejects(info).as_slice(), expected);
-        assert_eq!(batch.rejects(RejectedInfo::default()).as_slice(), []);
+        assert_eq!(batch.rejects(info).counts(), expected);
+        assert_eq!(batch.rejects(RejectedInfo::default()).counts(), []);
     }
 
     #[test]
@@ -395,5 +470,23 @@ mod tests {
         assert_eq!(parsed(&right, &blocks), [(NOW, "b".into()), (NOW, "c".into())]);
         assert_eq!((left.bytes(), right.bytes()), (27, 54));
         assert!(left.split().is_none());
+    }
+
+    #[test]
+    fn a_record_of_several_events_is_counted_once_and_given_up_whole() {
+        let long = "あ".repeat(MAX_MESSAGE);
+        let blocks = blocks(&[vec![(0, "a".into())], vec![(0, long.clone()), (0, "b".into())]]);
+        let mut plan = plan(&blocks, NOW, LIMITS);
+        assert_eq!(plan.batches.iter().map(|batch| batch.count().records).sum::<u64>(), 3);
+        assert_eq!(plan.batches.len(), 5, "`a`, three full pieces, the fourth with `b`");
+        // The second piece is refused, then the third: one record, the first reason.
+        let mut rejects = plan.batches[2].rejected("retry_deadline");
+        rejects.join(plan.batches.remove(3).rejects(RejectedInfo { too_old_end: Some(1), ..RejectedInfo::default() }));
+        let undelivered = rejects.undelivered(&blocks);
+        assert_eq!(undelivered.len(), 1);
+        assert_eq!((undelivered[0].reason, undelivered[0].millis), ("retry_deadline", NOW));
+        assert_eq!(undelivered[0].escaped.concat(), long.as_bytes());
+        let bytes = undelivered[0].source_len.into();
+        assert_eq!(rejects.counts(), [("retry_deadline", Count { records: 1, bytes })]);
     }
 }

@@ -6,9 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::encode::{Compression, Format, LogJson};
-use crate::sink::common::{ObjectConfig, RetryConfig};
+use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 use crate::sink::s3::default_prefix;
-use crate::spool::WhenFull;
 
 /// The objects of the `s3` sink, on a local disk.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -35,7 +34,7 @@ pub struct FileConfig {
     #[serde(default)]
     pub single_frame: bool,
     /// What happens when the queue is full (default `block`).
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<FullPolicy>,
     /// How long the sink tries.
     #[serde(default)]
     pub retry: RetryConfig,

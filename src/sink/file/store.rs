@@ -136,9 +136,8 @@ impl ObjectStore for FileStore {
         self.attempt(Self::APIS.create, 0, work).await
     }
 
-    fn resume(&self, _: &str, _: &str) -> Option<FileUpload> {
+    async fn abort_unfinished(&self, _: &str, _: Option<&str>) {
         // What a dead process wrote aside is removed with its directory.
-        None
     }
 
     fn id(_: &FileUpload) -> Option<&str> {

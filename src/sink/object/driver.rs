@@ -119,6 +119,7 @@ impl<S: ObjectStore> Driver<S> {
                 limits,
                 metrics: context.metrics.clone(),
                 queue: Arc::clone(&context.queue),
+                dead_letters: context.dead_letters.clone(),
             }),
             unfinished: context.queue.unfinished().into(),
             given_back: VecDeque::new(),

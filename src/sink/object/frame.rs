@@ -8,7 +8,7 @@ use std::io::{Error, Result, Write};
 
 use bytes::Bytes;
 
-use crate::encode::{BlockMeta, Compression};
+use crate::encode::{BlockMeta, Compression, decompress};
 
 /// Frames below this are joined with their neighbours: at 32 KiB a frame of its own still costs some 10 % of ratio.
 const SMALL: usize = 32 << 10;
@@ -65,20 +65,7 @@ impl Piece {
 
     /// The lines. Cannot inflate beyond what the block was sealed with.
     fn plain(&self) -> Result<Bytes> {
-        let len = usize::try_from(self.plain_len).map_err(Error::other)?;
-        let plain = match Kind::of(&self.data) {
-            Kind::None => return Ok(self.data.clone()),
-            Kind::Zstd => zstd::bulk::decompress(&self.data, len)?,
-            Kind::Gzip => {
-                let mut plain = vec![0; len];
-                let wrote = libdeflater::Decompressor::new()
-                    .gzip_decompress(&self.data, &mut plain)
-                    .map_err(|error| Error::other(error.to_string()))?;
-                plain.truncate(wrote);
-                plain
-            }
-        };
-        Ok(plain.into())
+        decompress(&self.data, self.plain_len)
     }
 }
 

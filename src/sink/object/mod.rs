@@ -90,9 +90,9 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn put(&self, key: &str, body: &[Bytes]) -> impl Future<Output = Attempt<()>> + Send;
     /// Begins an object in parts.
     fn create(&self, key: &str) -> impl Future<Output = Attempt<Self::Upload>> + Send;
-    /// What a process that was killed has begun, by the id that [`ObjectStore::id`] told of it, so that it can be
-    /// aborted; none if nothing of it is left.
-    fn resume(&self, key: &str, id: &str) -> Option<Self::Upload>;
+    /// Aborts what a process that was killed has begun under this key: the upload that [`ObjectStore::id`] told of, and
+    /// any whose id it never learnt. As far as it can; what stays costs money and nothing else.
+    fn abort_unfinished(&self, key: &str, id: Option<&str>) -> impl Future<Output = ()> + Send;
     /// What tells the next process of an upload; none if there is no need.
     fn id(upload: &Self::Upload) -> Option<&str>;
     /// Writes part `number`, counted from 1.

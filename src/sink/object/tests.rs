@@ -21,6 +21,8 @@ use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::{Phase, SinkContext};
 use crate::spool::{Queue, QueueConfig, WhenFull};
 
+mod whole;
+
 /// What the next request comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -36,6 +38,8 @@ struct World {
     fates: VecDeque<Fate>,
     /// Requests whose key begins so fail as long as it stands here.
     down: Option<&'static str>,
+    /// Requests are done, and their answers are lost.
+    unheard: bool,
     /// Requests that are refused.
     refused: Option<&'static str>,
     under_way: usize,
@@ -77,6 +81,13 @@ impl Fake {
         }
         Attempt::Done(data)
     }
+
+    fn heard<T>(&self, answer: Attempt<T>) -> Attempt<T> {
+        match self.world().unheard {
+            true => Attempt::Retry(None, "the answer is lost".into()),
+            false => answer,
+        }
+    }
 }
 
 impl<T> Attempt<T> {
@@ -94,10 +105,11 @@ impl ObjectStore for Fake {
     type Part = u32;
 
     async fn put(&self, key: &str, body: &[Bytes]) -> Attempt<()> {
-        self.request("put", key, body).await.map(|data| {
+        let answer = self.request("put", key, body).await.map(|data| {
             let before = self.world().objects.insert(key.into(), data);
             assert_eq!(before, None, "{key} is overwritten");
-        })
+        });
+        self.heard(answer)
     }
 
     async fn create(&self, key: &str) -> Attempt<FakeUpload> {
@@ -105,19 +117,18 @@ impl ObjectStore for Fake {
         self.request("create", key, &[]).await.map(|_| upload)
     }
 
-    fn resume(&self, _: &str, _: &str) -> Option<FakeUpload> {
-        None
-    }
+    async fn abort_unfinished(&self, _: &str, _: Option<&str>) {}
 
     fn id(_: &FakeUpload) -> Option<&str> {
         None
     }
 
     async fn part(&self, upload: &FakeUpload, number: u32, body: &[Bytes]) -> Attempt<u32> {
-        self.request("part", &upload.key, body).await.map(|data| {
+        let answer = self.request("part", &upload.key, body).await.map(|data| {
             upload.parts.lock().expect("no test panics in here").insert(number, data);
             number
-        })
+        });
+        self.heard(answer)
     }
 
     async fn abort(&self, upload: FakeUpload) -> Attempt<()> {
@@ -125,12 +136,13 @@ impl ObjectStore for Fake {
     }
 
     async fn complete(&self, upload: &FakeUpload, parts: &[u32]) -> Attempt<()> {
-        self.request("complete", &upload.key, &[]).await.map(|_| {
+        let answer = self.request("complete", &upload.key, &[]).await.map(|_| {
             let stored = upload.parts.lock().expect("no test panics in here");
             let object = parts.iter().flat_map(|part| stored[part].clone()).collect();
             let before = self.world().objects.insert(upload.key.clone(), object);
             assert_eq!(before, None, "{} is overwritten", upload.key);
-        })
+        });
+        self.heard(answer)
     }
 }
 
@@ -153,6 +165,7 @@ struct Setting {
     single_frame: bool,
     limits: Limits,
     deadline: u64,
+    writer: &'static str,
 }
 
 impl Default for Setting {
@@ -165,6 +178,7 @@ impl Default for Setting {
             single_frame: false,
             limits: LIMITS,
             deadline: 3600,
+            writer: "w",
         }
     }
 }
@@ -174,23 +188,27 @@ const SMALL: Limits = Limits { part: 100, min_part: 60 };
 
 impl Bench {
     fn start(setting: Setting) -> Self {
-        let Setting { size, bound, when_full, compression, single_frame, limits, deadline } = setting;
+        let Setting { bound, when_full, .. } = setting;
         let queue = Queue::new(0, QueueConfig { bound, when_full }, Arc::new(Ledger::new([], [], ["archive"])));
+        Self::with(queue, Fake::default(), Clock::start(), setting)
+    }
+
+    fn with(queue: Arc<Queue>, store: Fake, clock: Clock, setting: Setting) -> Self {
+        let Setting { size, compression, single_frame, limits, deadline, writer, .. } = setting;
         let (phase, watched) = watch::channel(Phase::Running);
-        let clock = Clock::start();
         let context = SinkContext {
             name: "archive".into(),
             queue: Arc::clone(&queue),
             metrics: SinkMetrics::detached("archive"),
             clock,
-            writer: "w".into(),
+            writer: writer.into(),
             phase: watched,
             ack_wait: Duration::from_secs(10),
+            dead_letters: None,
         };
         let retry = RetryConfig { deadline: Span::secs(deadline), ..RetryConfig::default() };
         let object = ObjectConfig { size: Size(size), age: Span::secs(300) };
         let objects = Objects { object, extension: "ndjson".into(), compression, single_frame, retry };
-        let store = Fake::default();
         let driver = tokio::spawn(drive(context, objects, store.clone(), limits));
         Self { store, queue, clock, phase, driver, pushed: Vec::new() }
     }

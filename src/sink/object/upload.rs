@@ -16,6 +16,7 @@ use super::frame::{self, SingleFrame};
 use super::{Limits, ObjectStore};
 use crate::encode::{Moment, Partition};
 use crate::metrics::SinkMetrics;
+use crate::sink::DeadLetters;
 use crate::sink::retry::{GivenUp, Retry};
 use crate::spool::{Lease, Queue, Receipt};
 
@@ -34,6 +35,7 @@ pub(super) struct Shared<S> {
     pub(super) retry: Retry,
     pub(super) metrics: SinkMetrics,
     pub(super) queue: Arc<Queue>,
+    pub(super) dead_letters: Option<DeadLetters>,
 }
 
 /// An object that is not complete.
@@ -143,8 +145,9 @@ impl<S: ObjectStore> Upload<S> {
     }
 
     /// The whole object in one request.
-    async fn put(self, body: Body, by: ClosedBy) {
-        let Shared { store, retry, metrics, .. } = &*self.shared;
+    async fn put(mut self, body: Body, by: ClosedBy) {
+        let shared = Arc::clone(&self.shared);
+        let Shared { store, retry, metrics, .. } = &*shared;
         let put = || store.put(&self.key, &body.data);
         // What came together from several looks at the queue could not be the same object again.
         let sent = match self.pending.len() {
@@ -161,7 +164,7 @@ impl<S: ObjectStore> Upload<S> {
                 self.pending.into_iter().for_each(|lease| self.shared.queue.give_back(key.clone(), lease));
             }
             Err(given_up) => {
-                self.warn(&given_up);
+                self.give_up(&given_up).await;
                 self.pending.into_iter().for_each(|lease| lease.dropped(given_up.reason()));
             }
         }
@@ -197,7 +200,7 @@ impl<S: ObjectStore> Upload<S> {
 
     /// A part was given up: its records are dropped, what came before is saved.
     async fn end_early(mut self, given_up: GivenUp) -> Option<Self> {
-        self.warn(&given_up);
+        self.give_up(&given_up).await;
         self.pending.drain(..).for_each(|lease| lease.dropped(given_up.reason()));
         self.complete("failure").await;
         None
@@ -229,10 +232,18 @@ impl<S: ObjectStore> Upload<S> {
         }
     }
 
-    /// Says that what is pending is lost.
-    fn warn(&self, given_up: &GivenUp) {
+    /// Says that what is pending is given up, and leaves it to the dead letters.
+    async fn give_up(&mut self, given_up: &GivenUp) {
         let records = self.pending.iter().flat_map(Lease::metas).map(|meta| meta.count.records).sum();
         self.shared.retry.lost(records, given_up);
+        let Some(dead_letters) = &self.shared.dead_letters else { return };
+        for lease in &mut self.pending {
+            let loaded = lease.load(0..lease.blocks()).await;
+            for (meta, data) in lease.metas().zip(loaded.data()) {
+                dead_letters.bury_block(meta, data, given_up.reason()).await;
+            }
+        }
+        dead_letters.durable().await;
     }
 
     /// The bytes of what is pending, as they go out.

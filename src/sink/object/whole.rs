@@ -39,8 +39,7 @@ impl<S: ObjectStore> Whole<S> {
     /// Sends it, or gives it up.
     pub(super) async fn send(mut self, by: &'static str) {
         match self.before.take() {
-            Some(Some(id)) => self.abort_old(&id).await,
-            Some(None) => {}
+            Some(id) => self.abort_old(id.as_deref()).await,
             None => {
                 let cut = self.shared.queue.cut(&self.key, &self.lease).await;
                 if !cut {
@@ -55,18 +54,32 @@ impl<S: ObjectStore> Whole<S> {
             }
             Err(GivenUp::HandedOver) => self.shared.queue.give_back(self.key, self.lease),
             Err(given_up) => {
-                let records = self.lease.metas().map(|meta| meta.count.records).sum();
-                self.shared.retry.lost(records, &given_up);
+                self.give_up(&given_up).await;
                 self.lease.dropped(given_up.reason());
             }
         }
     }
 
+    /// Says that the object is given up, and leaves its records to the dead letters.
+    async fn give_up(&mut self, given_up: &GivenUp) {
+        let records = self.lease.metas().map(|meta| meta.count.records).sum();
+        self.shared.retry.lost(records, given_up);
+        let Some(dead_letters) = &self.shared.dead_letters else { return };
+        for at in 0..self.lease.blocks() {
+            let loaded = self.lease.load(at..at + 1).await;
+            for (meta, data) in self.lease.metas().skip(at).zip(loaded.data()) {
+                dead_letters.bury_block(meta, data, given_up.reason()).await;
+            }
+        }
+        dead_letters.durable().await;
+    }
+
     /// Once: what stays of it costs money and nothing else, and a lifecycle rule of the bucket removes it.
-    async fn abort_old(&self, id: &str) {
-        if let Some(upload) = self.shared.store.resume(&self.key, id) {
-            let aborted = tokio::time::timeout(ABORT_WAIT, self.shared.store.abort(upload)).await;
-            tracing::debug!(key = self.key, "an upload of the last process was aborted: {aborted:?}");
+    async fn abort_old(&self, id: Option<&str>) {
+        // What fits into one request was no upload.
+        if id.is_some() || self.lease.bytes() >= self.shared.limits.part {
+            let abort = self.shared.store.abort_unfinished(&self.key, id);
+            let _ = tokio::time::timeout(ABORT_WAIT, abort).await;
         }
     }
 

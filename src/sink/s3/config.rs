@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::encode::{Compression, Format, LogJson};
-use crate::sink::common::{ObjectConfig, RetryConfig};
-use crate::spool::WhenFull;
+use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 
 /// Large compressed objects in S3.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub struct S3Config {
     /// External id for that role.
     pub external_id: Option<String>,
     /// What happens when the queue is full (default `block`).
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<FullPolicy>,
     /// How long the sink tries.
     #[serde(default)]
     pub retry: RetryConfig,

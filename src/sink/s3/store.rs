@@ -241,8 +241,20 @@ impl ObjectStore for S3Store {
         self.settle("s3:AbortMultipartUpload", self.abort_upload(&upload).await)
     }
 
-    fn resume(&self, key: &str, id: &str) -> Option<S3Upload> {
-        Some(S3Upload { key: key.into(), id: id.into(), maybe_complete: AtomicBool::new(false) })
+    async fn abort_unfinished(&self, key: &str, id: Option<&str>) {
+        let list = self.service.attempt("ListMultipartUploads", 0, |client| {
+            client.list_multipart_uploads().bucket(&self.bucket).prefix(key).send()
+        });
+        // Needs a permission of its own; without it there is still the one that is known.
+        let listed = list.await.ok().and_then(|list| list.uploads).unwrap_or_default();
+        let ours = listed.into_iter().filter(|upload| upload.key.as_deref() == Some(key));
+        let mut ids: Vec<String> = ours.filter_map(|upload| upload.upload_id).collect();
+        ids.extend(id.filter(|id| !ids.iter().any(|listed| listed == id)).map(Into::into));
+        for id in ids {
+            let upload = S3Upload { key: key.into(), id, maybe_complete: AtomicBool::new(false) };
+            let aborted = self.abort_upload(&upload).await;
+            tracing::debug!(key, "an upload of the last process was aborted: {aborted:?}");
+        }
     }
 
     fn id(upload: &S3Upload) -> Option<&str> {

@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use crate::encode::{Format, LogJson};
 use crate::sink::SinkContext;
+use crate::sink::common::FullPolicy;
 use crate::sink::retry::Seldom;
-use crate::spool::{Lease, WhenFull};
+use crate::spool::Lease;
 
 /// Bytes that are written in one go.
 const CHUNK: u64 = 1 << 20;
@@ -30,7 +31,7 @@ pub struct StdoutConfig {
     /// What becomes of a JSON object in the text of `log`.
     pub log_json: LogJson,
     /// What happens when the queue is full (default `drop_oldest`).
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<FullPolicy>,
 }
 
 /// Writes the sink's queue to standard output. Its blocks must not be compressed. Returns when the process drains and
@@ -146,7 +147,7 @@ mod tests {
     use crate::metrics::SinkMetrics;
     use crate::record::Tickets;
     use crate::sink::Phase;
-    use crate::spool::{Queue, QueueConfig};
+    use crate::spool::{Queue, QueueConfig, WhenFull};
 
     /// Takes three bytes a call, now and then none, and after `room` bytes nobody reads any more.
     #[derive(Clone)]
@@ -190,6 +191,7 @@ mod tests {
             writer: "w".into(),
             phase: watched,
             ack_wait: Duration::from_secs(10),
+            dead_letters: None,
         };
         let pipe = Pipe { written: Arc::default(), room, calls: 0 };
         let sink = tokio::spawn(write_to(context, pipe.clone()));

@@ -127,17 +127,18 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Runs a connection to its end and tells why reading ended. `guard` is dropped when the last batch was handed over.
+/// Runs a connection with `peer` to its end and tells why reading ended. `guard` is dropped when the last batch was handed over.
 pub(super) async fn run<I: Intake>(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
     shared: &Shared<I>,
+    peer: &str,
     guard: impl Sized,
     mut stage: watch::Receiver<Stage>,
 ) -> End {
     let acks = Arc::new(Acks::default());
     let mut writer = AckWriter::new(writer);
-    let mut reading = Reading::new(reader, shared, Arc::clone(&acks));
+    let mut reading = Reading::new(reader, shared, peer, Arc::clone(&acks));
     let writing = async {
         let _ = acks.write(&mut writer, &shared.stats, false).await;
         // Nobody listens any more; what was sent before lies in the socket and is read all the same.
@@ -189,6 +190,7 @@ enum Claim {
 struct Reading<'a, R, I> {
     reader: R,
     shared: &'a Shared<I>,
+    peer: &'a str,
     frames: Frames,
     buf: BytesMut,
     /// When its last bytes came.
@@ -214,10 +216,11 @@ struct Reading<'a, R, I> {
 }
 
 impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
-    fn new(reader: R, shared: &'a Shared<I>, acks: Arc<Acks>) -> Self {
+    fn new(reader: R, shared: &'a Shared<I>, peer: &'a str, acks: Arc<Acks>) -> Self {
         Self {
             reader,
             shared,
+            peer,
             frames: Frames::new(shared.frame_bound, shared.inflated_bound),
             buf: BytesMut::new(),
             received: 0,
@@ -245,6 +248,10 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             let found = self.take_all().await;
             self.count();
             if let Err(end) = found {
+                if let End::Malformed(malformed) = &end {
+                    let unread = self.frames.unread(&self.buf);
+                    self.shared.intake.undecodable(malformed.reason(), self.peer, &unread);
+                }
                 return end;
             }
             self.give_back();
@@ -396,6 +403,9 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             if records > 0 {
                 self.shared.intake.refuse(reason, records, bytes);
             }
+        }
+        for (reason, excerpt) in &tally.excerpts {
+            self.shared.intake.undecodable(reason, self.peer, excerpt);
         }
     }
 }

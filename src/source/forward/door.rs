@@ -32,6 +32,18 @@ pub(super) enum Stream {
     Tls(TcpStream),
 }
 
+impl Stream {
+    /// Who is at the other end: an address, or `unix`.
+    pub(super) fn peer(&self) -> String {
+        match self {
+            Self::Unix(_) => "unix".into(),
+            Self::Tcp(stream) | Self::Tls(stream) => {
+                stream.peer_addr().map_or_else(|_| "gone".into(), |address| address.to_string())
+            }
+        }
+    }
+}
+
 /// A connection that may send records.
 pub(super) enum Guest {
     Unix(UnixStream),

@@ -3,13 +3,17 @@
 use super::time::{self, EventTime};
 use crate::record::msgpack::{Error, Kind, Reader, Value};
 use crate::record::{RecordSpan, UnixNanos};
+use crate::source::Excerpt;
 
 /// Most records of a batch. Entries can be three bytes small and a span takes sixteen: without a bound, the spans of a
 /// frame of such entries would need five times its memory.
 pub(super) const MAX_RECORDS: usize = 4096;
 
+/// Most excerpts between two takeovers: a frame may hold millions of values that are no records.
+const MAX_EXCERPTS: usize = 16;
+
 /// What was met on the way and not made a record, since it was last taken over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Whole frames.
     pub frames: u64,
@@ -25,6 +29,8 @@ pub struct Tally {
     pub not_an_entry: (u64, u64),
     /// Frames of metrics or traces, and their bytes.
     pub not_logs: (u64, u64),
+    /// The first of what was refused, with the reason; all together no longer than one excerpt may be.
+    pub excerpts: Vec<(&'static str, Excerpt)>,
 }
 
 impl Tally {
@@ -33,13 +39,41 @@ impl Tally {
         self.not_an_entry.0 + self.not_a_map.0
     }
 
-    /// What becomes of a time and a record; `record` has the offsets of the record in its buffer.
+    #[cold]
+    fn not_a_map(&mut self, bytes: &[u8]) {
+        add(&mut self.not_a_map, bytes.len());
+        self.keep("not_a_map", bytes);
+    }
+
+    #[cold]
+    fn not_an_entry(&mut self, bytes: &[u8]) {
+        add(&mut self.not_an_entry, bytes.len());
+        self.keep("not_an_entry", bytes);
+    }
+
+    /// A whole frame of metrics or traces.
+    #[cold]
+    pub(super) fn not_logs(&mut self, bytes: &[u8]) {
+        add(&mut self.not_logs, bytes.len());
+        self.keep("not_logs", bytes);
+    }
+
+    fn keep(&mut self, reason: &'static str, bytes: &[u8]) {
+        let kept: usize = self.excerpts.iter().map(|(_, excerpt)| excerpt.bytes.len()).sum();
+        if self.excerpts.len() < MAX_EXCERPTS && kept + bytes.len().min(Excerpt::MAX) <= Excerpt::MAX {
+            self.excerpts.push((reason, Excerpt::of(bytes)));
+        }
+    }
+
+    /// What becomes of a time and a record; `start` and `end` are the record's offsets in its buffer, `bytes`
+    /// itself.
     #[inline]
     pub(super) fn record(
         &mut self,
         time: EventTime,
         is_map: bool,
         (start, end): (usize, usize),
+        bytes: &[u8],
         received: UnixNanos,
     ) -> Option<RecordSpan> {
         let time = match time {
@@ -54,7 +88,7 @@ impl Tally {
             }
         };
         if !is_map {
-            add(&mut self.not_a_map, end - start);
+            self.not_a_map(bytes);
             return None;
         }
         // Buffers are far below 4 GiB: `Frames` clamps the bounds that make them.
@@ -62,7 +96,7 @@ impl Tally {
     }
 }
 
-pub(super) fn add((records, bytes): &mut (u64, u64), len: usize) {
+fn add((records, bytes): &mut (u64, u64), len: usize) {
     *records += 1;
     *bytes += len as u64;
 }
@@ -79,18 +113,18 @@ pub(super) fn next(
         Value::Array(elements) if elements >= 2 => elements,
         _ => {
             let skipped = reader.skip()?;
-            add(&mut tally.not_an_entry, skipped.len());
+            tally.not_an_entry(skipped);
             return Ok(None);
         }
     };
     let time = time::read(&mut ahead)?;
     let is_map = ahead.peek() == Some(Kind::Map);
     let at = ahead.pos();
-    ahead.skip_below(1)?;
+    let record = ahead.skip_below(1)?;
     let end = ahead.pos();
     for _ in 2..elements {
         ahead.skip_below(1)?;
     }
     *reader = ahead;
-    Ok(tally.record(time, is_map, (at, end), received))
+    Ok(tally.record(time, is_map, (at, end), record, received))
 }

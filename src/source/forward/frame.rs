@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::entries::{self, MAX_RECORDS, Tally, add};
+use super::entries::{self, MAX_RECORDS, Tally};
 use super::inflate::{Step, Windows};
 use super::malformed::Malformed;
 use super::outline::{Mode, Options, Outline, tag_text};
 use super::time;
 use crate::record::msgpack::{self, Kind, Reader};
 use crate::record::{RecordBatch, RecordSpan, Tag, Tickets, UnixNanos};
+use crate::source::Excerpt;
 
 /// Bounds clamp here, so that offsets fit 32 bits: 1 GiB.
 const MAX_BOUND: u64 = 1 << 30;
@@ -45,12 +46,19 @@ struct Open {
 #[derive(Debug)]
 enum Body {
     /// Entries from `pos` to `end` in `data`.
-    Plain {
-        data: Bytes,
-        pos: usize,
-        end: usize,
-    },
-    Windows(Box<Windows>),
+    Plain { data: Bytes, pos: usize, end: usize },
+    /// Compressed entries, and the frame as it came.
+    Windows(Box<Windows>, Bytes),
+}
+
+impl Open {
+    /// What was not read of it; the whole frame if it is compressed.
+    fn excerpt(&self) -> Excerpt {
+        match &self.body {
+            Body::Plain { data, pos, end } => Excerpt::of(&data[*pos..*end]),
+            Body::Windows(_, frame) => Excerpt::of(frame),
+        }
+    }
 }
 
 /// The decoder of one connection.
@@ -70,6 +78,8 @@ pub struct Frames {
     open: Option<Open>,
     queue: VecDeque<Found>,
     failed: Option<Malformed>,
+    /// Of the frame that failed, where its bytes are no more in the buffer.
+    unread: Option<Excerpt>,
     tally: Tally,
 }
 
@@ -87,6 +97,7 @@ impl Frames {
             open: None,
             queue: VecDeque::new(),
             failed: None,
+            unread: None,
             tally: Tally::default(),
         }
     }
@@ -112,7 +123,7 @@ impl Frames {
                 }
                 Err(failed) => {
                     self.close(buf, received);
-                    self.open = None;
+                    self.unread = self.open.take().map(|open| open.excerpt());
                     self.failed = Some(failed);
                 }
             }
@@ -127,6 +138,11 @@ impl Frames {
     /// Bytes that the frame in `buf` surely still lacks.
     pub fn wanted(&self, buf: &BytesMut) -> u64 {
         self.outline.wanted(&buf[self.pos..])
+    }
+
+    /// After an error, the beginning of the bytes that led to it; `buf` as [`Frames::next`] left it.
+    pub fn unread(&self, buf: &BytesMut) -> Excerpt {
+        self.unread.clone().unwrap_or_else(|| Excerpt::of(buf))
     }
 
     /// What was counted since the last call.
@@ -174,7 +190,7 @@ impl Frames {
         let chunk: Option<Box<[u8]>> = options.chunk.map(Into::into);
         let asks = chunk.is_some();
         if options.signal != 0 {
-            add(&mut self.tally.not_logs, outline.len());
+            self.tally.not_logs(&frame[..outline.len()]);
             self.pos += outline.len();
             // Refused for good: without an ack the sender would repeat it for ever.
             self.queue.extend(chunk.map(Found::Chunk));
@@ -207,7 +223,7 @@ impl Frames {
         let (start, end) = outline.record();
         let is_map = Reader::at(frame, start).peek() == Some(Kind::Map);
         let at = (self.pos + start, self.pos + end);
-        if let Some(record) = self.tally.record(time, is_map, at, received) {
+        if let Some(record) = self.tally.record(time, is_map, at, &frame[start..end], received) {
             if self.records.is_empty() {
                 self.records.reserve(self.hint);
             }
@@ -231,7 +247,7 @@ impl Frames {
                 let pos = end - payload.len();
                 let entry_bound = self.frame_bound as usize;
                 match Windows::open(data.slice(pos..end), compressed, self.inflated_bound, entry_bound)? {
-                    Some(windows) => Body::Windows(Box::new(windows)),
+                    Some(windows) => Body::Windows(Box::new(windows), data),
                     None => Body::Plain { data, pos, end },
                 }
             }
@@ -255,7 +271,7 @@ impl Frames {
                 *pos = plain(&data[..*end], *pos, &mut records, received, &mut self.tally)?;
                 (!records.is_empty()).then(|| data.clone())
             }
-            Body::Windows(windows) => match windows.next(&mut records, received, &mut self.tally)? {
+            Body::Windows(windows, _) => match windows.next(&mut records, received, &mut self.tally)? {
                 Step::Records(data) => Some(data),
                 Step::Grow(bytes) => {
                     self.queue.push_back(Found::Grow(bytes));

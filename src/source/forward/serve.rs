@@ -113,6 +113,7 @@ impl<I: Intake> Source<'_, I> {
         self.active.shared.activity.fetch_add(1, Ordering::Relaxed);
         let (shared, door, mut stage) =
             (Arc::clone(&self.active.shared), Arc::clone(&self.active.door), self.stage.subscribe());
+        let peer = stream.peer();
         self.tasks.spawn(async move {
             let admitted = tokio::select! {
                 admitted = door.admit(stream, entry) => admitted,
@@ -126,15 +127,15 @@ impl<I: Intake> Source<'_, I> {
             match guest {
                 Guest::Unix(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tcp(stream) => {
                     let (reader, writer) = stream.into_split();
-                    connection::run(reader, writer, &shared, reading, stage).await
+                    connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tls(stream) => {
                     let (reader, writer) = tokio::io::split(*stream);
-                    connection::run(HangUpIsEnd(reader), writer, &shared, reading, stage).await
+                    connection::run(HangUpIsEnd(reader), writer, &shared, &peer, reading, stage).await
                 }
             }
         });

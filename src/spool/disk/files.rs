@@ -43,6 +43,9 @@ pub trait File: Debug + Send + Sync {
     fn truncate(&self, len: u64) -> Result<()>;
     /// Makes all that was written durable.
     fn sync(&self) -> Result<()>;
+    /// Asks for so much room from the start of the file on, so that writing there does not fail on a full disk. Its
+    /// length stays. Only a wish: not every file system can.
+    fn reserve(&self, _len: u64) {}
 }
 
 /// A directory of the file system.
@@ -148,5 +151,9 @@ impl File for RealFile {
 
     fn sync(&self) -> Result<()> {
         self.0.sync_data()
+    }
+
+    fn reserve(&self, len: u64) {
+        let _ = rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len);
     }
 }

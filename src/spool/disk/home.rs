@@ -113,6 +113,19 @@ impl Home {
     }
 }
 
+/// Whether a process uses the spool in this directory.
+pub fn is_in_use(path: &Path) -> io::Result<bool> {
+    let lock = match File::open(path.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        lock => lock?,
+    };
+    // Let go at once, with the file.
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        locked => Ok(locked.map(|()| false)?),
+    }
+}
+
 /// The folders of a spool, each with the name of its sink.
 pub fn folders(path: &Path) -> io::Result<Vec<(String, String)>> {
     let mut folders = Vec::new();
@@ -150,7 +163,9 @@ mod tests {
         let first = Home::open(root.path()).expect("free");
         // A lock belongs to an open file, so that a second one in this process stands for another process.
         assert!(matches!(Home::open(root.path()), Err(HomeError::InUse { .. })));
+        assert!(is_in_use(root.path()).expect("readable"));
         drop(first);
+        assert!(!is_in_use(root.path()).expect("readable"));
         Home::open(root.path()).expect("free again");
     }
 

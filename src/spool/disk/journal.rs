@@ -30,6 +30,10 @@ pub const NEW: &str = "journal.new";
 /// Written anew when it has grown by this much and to twice what it was; in tests all the time.
 const GROWTH: u64 = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
+/// Room that a journal has for entries to come: on a full disk objects are still cut, sent and noted as delivered, once
+/// each, which makes room.
+const RESERVE: u64 = GROWTH;
+
 /// Longest entry: a cut of a million blocks that are no neighbours takes 10 MiB.
 const MAX_ENTRY: usize = 64 << 20;
 
@@ -252,6 +256,7 @@ impl Journal {
         }
         let file = directory.create(NEW)?;
         file.write_at(0, &[&bytes])?;
+        file.reserve(2 * bytes.len() as u64 + RESERVE);
         file.sync()?;
         directory.rename(NEW, NAME)?;
         directory.sync()?;
@@ -295,11 +300,6 @@ impl Journal {
     /// Whether it should be written anew.
     pub fn has_grown(&self) -> bool {
         self.len > self.base * 2 && self.len - self.base > GROWTH
-    }
-
-    /// Bytes that are written.
-    pub fn len(&self) -> u64 {
-        self.len
     }
 }
 

@@ -3,17 +3,19 @@
 //! Synchronous and single-handed: [`Store`] is the one writer, called from a blocking thread by the queue that owns it;
 //! reading needs no more than a [`Location`]. `files` are the operations of the file system, `frame` how a block is
 //! written, `segment` a file of them and the walk over it, `journal` the entries, `ranges` sets of sequences, `recover`
-//! what opening makes of all this, `home` the spool's directory with its lock.
+//! what opening makes of all this, `home` the spool's directory with its lock. `look` and `repair` are for people.
 
 pub mod files;
 pub mod frame;
 pub mod home;
 pub mod journal;
+pub mod look;
 mod ranges;
 mod recover;
+mod repair;
 pub mod segment;
 #[cfg(test)]
-mod sim;
+pub(in crate::spool) mod sim;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,5 +23,6 @@ mod tests;
 pub use home::{Home, HomeError};
 pub use ranges::Ranges;
 pub use recover::Recovered;
+pub use repair::repair;
 pub use segment::Location;
 pub use store::{Anchor, Commit, Committed, CutEntry, Ended, Limits, Refill, Store, Stored, ToStore};

@@ -151,7 +151,7 @@ impl Store {
                 continue;
             }
             let mut walk = Walk::new(Arc::clone(&segment.file.file), 0, len);
-            while let Some(Found { header, data, .. }) = walk.next()? {
+            while let Some(Found { header, data, .. }) = walk.next_block()? {
                 let cut = cuts.iter().find(|(_, cut)| cut.blocks.contains(header.sequence));
                 if let Some((&cut, _)) = cut
                     && !segment.ended.contains(header.sequence)

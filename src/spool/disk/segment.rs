@@ -77,6 +77,11 @@ impl Location {
         u64::from(self.len)
     }
 
+    /// Whether that is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The data, if it is what was written.
     pub fn read(&self) -> Option<Bytes> {
         let data = self.file.file.read_at(self.offset, self.len as usize);
@@ -131,7 +136,7 @@ impl Walk {
     }
 
     /// The next block whose header is whole and whose data does not reach beyond the end.
-    pub fn next(&mut self) -> Result<Option<Found>> {
+    pub fn next_block(&mut self) -> Result<Option<Found>> {
         let mut at = self.at;
         while at + (PREAMBLE as u64) < self.len {
             if let Some(found) = self.header(at)? {
@@ -187,7 +192,7 @@ pub fn survey(
     let mut gaps = Vec::new();
     let mut walk = Walk::new(Arc::clone(file), 0, len);
     let mut end = walk.at();
-    while let Some(found) = walk.next()? {
+    while let Some(found) = walk.next_block()? {
         if found.at > end {
             gaps.push((end, found.at - end));
         }

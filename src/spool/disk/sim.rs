@@ -16,7 +16,7 @@ use super::files::{Directory, File};
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Crash {
+pub(in crate::spool) enum Crash {
     /// SIGKILL: what was written is there.
     Process,
     /// Power: what was synced is there.
@@ -25,7 +25,7 @@ pub(super) enum Crash {
 
 /// A directory on a disk of its own; clones are the same one.
 #[derive(Clone, Debug)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(in crate::spool) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug)]
 struct State {
@@ -72,7 +72,7 @@ struct NameChange {
 }
 
 impl Disk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::spool) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             rng: Rng::with_seed(seed),
             operations: 0,
@@ -89,38 +89,38 @@ impl Disk {
     }
 
     /// The same as it is, on a disk of its own.
-    pub(super) fn copy(&self) -> Self {
+    pub(in crate::spool) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.state().clone())))
     }
 
-    pub(super) fn operations(&self) -> u64 {
+    pub(in crate::spool) fn operations(&self) -> u64 {
         self.state().operations
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(in crate::spool) fn failures(&self) -> u64 {
         self.state().failures
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(in crate::spool) fn is_dead(&self) -> bool {
         self.state().dead
     }
 
     /// The operation with this number fails.
-    pub(super) fn fail(&self, operation: u64, error: Errno) {
+    pub(in crate::spool) fn fail(&self, operation: u64, error: Errno) {
         self.state().fault = Some((operation, error));
     }
 
-    pub(super) fn fail_reads(&self, reads: u32) {
+    pub(in crate::spool) fn fail_reads(&self, reads: u32) {
         self.state().failing_reads = reads;
     }
 
     /// The process dies in the operation with this number.
-    pub(super) fn die(&self, operation: u64) {
+    pub(in crate::spool) fn die(&self, operation: u64) {
         self.state().death = Some(operation);
     }
 
     /// What the next process finds.
-    pub(super) fn restart(&self, crash: Crash) {
+    pub(in crate::spool) fn restart(&self, crash: Crash) {
         let state = &mut *self.state();
         (state.dead, state.death, state.fault, state.failing_reads) = (false, None, None, 0);
         // What a sync has lost may be read for a while: not by the next process, or it could not know.
@@ -144,7 +144,7 @@ impl Disk {
     }
 
     /// Flips a bit of a file, on the platter too.
-    pub(super) fn rot(&self, name: &str, at: usize) {
+    pub(in crate::spool) fn rot(&self, name: &str, at: usize) {
         let mut state = self.state();
         let file = state.names[name];
         let Content { seen, synced, changes } = &mut state.files[file];

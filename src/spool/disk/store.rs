@@ -308,8 +308,11 @@ impl Store {
         for number in over {
             self.remove(number)?;
         }
-        if self.journal.as_ref().is_some_and(Journal::has_grown) {
-            self.rewrite_journal()?;
+        if self.journal.as_ref().is_some_and(Journal::has_grown)
+            && let Err(error) = self.rewrite_journal()
+        {
+            // The old one stands, and says all that the new one would.
+            tracing::debug!("the spool's journal cannot be written anew: {error}");
         }
         Ok(())
     }
@@ -533,7 +536,7 @@ impl Store {
             if let Some(segment) = self.segments.get(&number) {
                 let mut walk = Walk::new(Arc::clone(&segment.file.file), cold.offset, segment.content.len);
                 while refill.blocks.len() < most {
-                    let found = match walk.next() {
+                    let found = match walk.next_block() {
                         Ok(Some(found)) => found,
                         Ok(None) => break,
                         Err(_) if !refill.blocks.is_empty() => return Ok(refill),

@@ -59,7 +59,7 @@ impl Bench {
         let taken = shared.intake.clone();
         let (stage, receiver) = watch::channel(Stage::Reading);
         let task = tokio::spawn(async move {
-            let end = run(reader, writer, &shared, None::<Infallible>, receiver).await;
+            let end = run(reader, writer, &shared, "peer", None::<Infallible>, receiver).await;
             assert_eq!(shared.busy.load(Ordering::Relaxed), 0);
             end
         });
@@ -144,7 +144,7 @@ async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
         }
         drop(peer);
     };
-    let (end, ()) = tokio::join!(run(reader, writer, &shared, (), receiver), feeding);
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, "peer", (), receiver), feeding);
     assert!(matches!(end, End::Closed), "{end}");
     assert_eq!(shared.intake.taken(), 10);
 }
@@ -153,7 +153,7 @@ async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
 async fn a_quiet_connection_keeps_a_small_buffer() {
     let (ours, mut peer) = duplex(1 << 20);
     let shared = shared(AckMode::Received);
-    let mut reading = Reading::new(ours, &shared, Arc::default());
+    let mut reading = Reading::new(ours, &shared, "peer", Arc::default());
     let frames = FRAME.repeat(200_000);
     let feeding = async {
         peer.write_all(&frames).await.expect("it reads");
@@ -193,7 +193,7 @@ async fn a_peer_that_left_does_not_hold_its_place_until_a_dead_sink_works_again(
     peer.write_all(&asking).await.expect("it reads");
     peer.shutdown().await.expect("open");
     let (_stage, receiver) = watch::channel(Stage::Reading);
-    let end = timeout(Duration::from_secs(3600), run(reader, writer, &shared, (), receiver)).await;
+    let end = timeout(Duration::from_secs(3600), run(reader, writer, &shared, "peer", (), receiver)).await;
     assert!(matches!(end, Ok(End::Closed)), "{end:?}");
     assert_eq!(shared.intake.0.lock().expect("no panic under it").len(), 1);
 }
@@ -218,7 +218,7 @@ async fn time_spent_waiting_for_the_budget_is_not_the_peer_s() {
         peer.write_all(&[0x01]).await.expect("it reads on");
         drop(peer);
     };
-    let (end, ()) = tokio::join!(run(reader, writer, &shared, (), receiver), feeding);
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, "peer", (), receiver), feeding);
     assert!(matches!(end, End::Closed), "{end}");
     assert_eq!((shared.intake.taken(), shared.budget.taken()), (1, 0));
 }

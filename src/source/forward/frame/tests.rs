@@ -250,8 +250,13 @@ fn what_is_no_record_is_counted_and_the_rest_goes_on() {
             group_markers: 1,
             not_a_map: (2, 8),
             not_an_entry: (3, 2 + 1 + 9),
+            excerpts: seen.tally.excerpts.clone(),
             ..Tally::default()
         };
+        let excerpts = seen.tally.excerpts.iter().map(|(reason, excerpt)| (*reason, excerpt.len));
+        let refused =
+            [("not_a_map", 7), ("not_a_map", 1), ("not_an_entry", 2), ("not_an_entry", 1), ("not_an_entry", 9)];
+        assert_eq!(excerpts.collect::<Vec<_>>(), refused);
         assert_eq!((seen.tally, seen.error), (expected, None));
     }
 }

@@ -1,6 +1,8 @@
 //! What a disk does to a spool that no crash explains: bits that change, reads that fail. What is damaged is lost and
 //! told; all else comes back, and the segment is kept for people to look at.
 
+use rustix::io::Errno;
+
 use super::rig::{block, open};
 use crate::encode::Count;
 use crate::spool::disk::files::Directory;
@@ -102,4 +104,25 @@ fn reading_back_is_tried_again_before_a_segment_is_given_up() {
     let given_up = store.refill(9).expect("it was tried often enough");
     assert_eq!((given_up.blocks.len(), given_up.lost_blocks), (0, 3));
     assert!(!store.is_cold() && given_up.lost.records < recovered.waiting.records);
+}
+
+#[test]
+fn remains_of_a_failed_write_do_not_hide_the_one_that_was_confirmed() {
+    let mut remains = 0;
+    for seed in 0..100 {
+        let disk = Disk::new(seed);
+        let (mut store, _) = open(&disk);
+        let blocks = |from, to| (from..to).map(|sequence| block(sequence, SIZE, sequence)).collect();
+        assert_eq!(store.commit(Commit { blocks: blocks(0, 1), ..Commit::default() }).locations.len(), 1);
+        // Two blocks are written to the same segment, then comes the sync.
+        disk.fail(disk.operations() + 3, Errno::IO);
+        assert!(store.commit(Commit { blocks: blocks(1, 3), ..Commit::default() }).error.is_some());
+        assert_eq!(store.commit(Commit { blocks: blocks(1, 3), ..Commit::default() }).locations.len(), 2);
+        drop(store);
+        disk.restart(Crash::Machine);
+        let (mut store, recovered) = open(&disk);
+        remains += u32::from(recovered.torn + recovered.damaged > 0);
+        assert_eq!(refill_all(&mut store), [0, 1, 2], "seed {seed}");
+    }
+    assert!(remains > 0, "the disk kept parts of the first writing at least once");
 }

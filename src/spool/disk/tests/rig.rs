@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::encode::{Block, BlockMeta, Count, Partition};
+use crate::encode::{BlockMeta, Count, Partition};
 use crate::record::Tickets;
 use crate::spool::disk::files::Directory;
 use crate::spool::disk::sim::{Crash, Disk};
@@ -290,12 +290,11 @@ impl Rig {
             assert_ne!(*promise, Promise::EndDurable, "block {sequence} comes again");
             self.is_same(block, stored);
         }
-        let cuts_told = self.blocks.clone();
         self.blocks.retain(|sequence, (_, promise)| {
-            let comes = back.contains_key(sequence);
-            assert!(comes || *promise != Promise::Durable, "block {sequence} is lost");
+            let (comes, was) = (back.contains_key(sequence), *promise);
+            assert!(comes || was != Promise::Durable, "block {sequence} is lost");
             *promise = if comes { Promise::Durable } else { Promise::EndDurable };
-            comes || cuts_told[sequence].1 != Promise::None
+            comes || was != Promise::None
         });
     }
 
