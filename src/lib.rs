@@ -26,6 +26,7 @@
 //! - [`cli`]: one file a subcommand.
 //! - [`http`]: one small HTTP GET.
 //! - [`clock`]: monotonic moments and the time of day.
+//! - [`watchdog`]: blocking work that does not come back.
 //!
 //! # Invariants, each held by a test
 //!
@@ -54,3 +55,4 @@ pub mod route;
 pub mod sink;
 pub mod source;
 pub mod spool;
+pub mod watchdog;

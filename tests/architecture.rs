@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `config::value` and `config::switch` are counted as a module of their
 /// own, since every section as written uses them.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("record", &[]),
     ("route", &["record"]),
     ("encode", &["record"]),
@@ -15,11 +15,12 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("ledger", &["encode"]),
     ("clock", &["encode", "record"]),
     ("http", &[]),
+    ("watchdog", &[]),
     ("source", &["clock", "encode", "record", "value"]),
-    ("spool", &["encode", "ledger", "record"]),
+    ("spool", &["encode", "ledger", "record", "watchdog"]),
     ("metrics", &["clock", "encode", "ledger", "source", "spool"]),
     ("aws", &[]),
-    ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "spool", "value"]),
+    ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "spool", "value", "watchdog"]),
     ("config", &["aws", "encode", "record", "route", "sink", "source", "spool", "value"]),
     ("admin", &["clock", "encode", "ledger", "metrics", "record", "spool"]),
     (

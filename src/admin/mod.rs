@@ -22,11 +22,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// A client that sends its request slower than this is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that is kept open is asked to end after so long: clients that read nothing would take all places, and
+/// the health check with them.
+const CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// What an answer may take then.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Connections served at a time; a scrape and a health check are two.
 const MAX_CONNECTIONS: usize = 64;
@@ -51,7 +60,7 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>) {
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<AdminState>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<AdminState>) {
     let service = service_fn(move |request| {
         let response = answer(&request, &state);
         async move { Ok::<_, Infallible>(response) }
@@ -59,10 +68,19 @@ async fn connection(stream: TcpStream, state: Arc<AdminState>) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection ended early");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    let ended = match timeout(CONNECTION_TIME, served.as_mut()).await {
+        Ok(ended) => Ok(ended),
+        Err(_) => {
+            served.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, served).await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended early"),
+        Err(_) => tracing::debug!("an admin connection did not read its answers"),
     }
 }
 
@@ -96,4 +114,48 @@ fn typed(status: StatusCode, content_type: &'static str, body: String) -> Respon
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::AtomicBool;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::ledger::Ledger;
+    use crate::metrics::Metrics;
+    use crate::spool::Queues;
+
+    fn state() -> Arc<AdminState> {
+        let clock = Clock::start();
+        Arc::new(AdminState {
+            ledger: Arc::new(Ledger::new([], [], [])),
+            queues: Queues::default(),
+            metrics: Metrics::new(),
+            clock,
+            reloads: Reloads::new(clock, String::new(), Duration::MAX),
+            ecs: OnceLock::new(),
+            ready: AtomicBool::new(true),
+        })
+    }
+
+    /// How long a connection lasts whose client says this and reads nothing.
+    async fn lasts(request: &[u8]) -> Duration {
+        let (ours, mut client) = tokio::io::duplex(16);
+        let begun = Instant::now();
+        let served = tokio::spawn(connection(ours, state()));
+        client.write_all(request).await.expect("it reads");
+        served.await.expect("no panic");
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_or_reads_nothing_more_is_cut_off() {
+        assert_eq!(lasts(b"GET /live HTTP/1.1\r\nhos").await, HEADER_TIMEOUT);
+        assert_eq!(lasts(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await, CONNECTION_TIME + LAST_ANSWER);
+    }
 }

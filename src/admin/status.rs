@@ -41,7 +41,7 @@ impl AdminState {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Which sinks hold records that are too old, in words.
+    /// Which sinks hold records that are too old or have a disk that hangs, in words.
     pub fn overdue(&self) -> Option<String> {
         let (queues, after) = (self.queues.all(), self.reloads.delivering_after());
         let books = self.ledger.snapshot();
@@ -51,6 +51,10 @@ impl AdminState {
             if age > after {
                 let name = &books.sinks[queue.sink()].name;
                 words += &format!("sink {name}: the oldest record has waited for {} s\n", age.as_secs());
+            }
+            if let Some(stalled) = queue.disk().and_then(|disk| disk.stalled) {
+                let (name, seconds) = (&books.sinks[queue.sink()].name, stalled.as_secs());
+                words += &format!("sink {name}: the spool's disk has not come back for {seconds} s\n");
             }
         }
         (!words.is_empty()).then_some(words)
@@ -130,6 +134,7 @@ impl AdminState {
                         "segments": disk.segments,
                         "full": disk.full,
                         "failure": disk.failure,
+                        "stalled": disk.stalled.is_some(),
                     })),
                     "oldest_undelivered_seconds": self.age(queue).map(|age| age.as_secs_f64()),
                 });

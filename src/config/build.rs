@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::cgroup;
 use super::check::{self, Check, Step::Key};
-use super::file::{File, Metadata};
+use super::file::{File, Metadata, SourceKind};
 use super::plan::{DrainPlan, MemoryOrigin, MemoryPlan, Plan};
 use super::problem::{Problem, Problems, SECRET_KEYS};
 use super::substitute::{Vars, empty_variables, substitute};
@@ -18,8 +18,19 @@ const CGROUP_SHARE_PERCENT: u64 = 60;
 const DEFAULT_MEMORY: Size = Size::mib(256);
 /// Least memory: read buffers, one frame of 8 MiB, compression contexts and a queue that is worth its name.
 const LEAST_MEMORY: Size = Size::mib(32);
-/// Share of the memory that waits in queues; the rest is buffers, open blocks and what is in flight.
-const QUEUES_PERCENT: u64 = 50;
+/// What the process takes that does nothing: the program's own pages (16 MiB), the runtime's threads, AWS' clients, what
+/// compressors work with. It goes off first, and the largest frame of each source, which may overdraw by one: so it is
+/// read whatever else is held. The shares below are of the rest.
+const PROGRAM: Size = Size::mib(20);
+/// The rest is no less than this part of the whole; what is then too much is warned of.
+const LEAST_REST: u64 = 4;
+/// What waits in queues: at 64 MiB just enough that the objects of two sinks go out in parts as they grow. Requests are
+/// copies of a part of it, up to a quarter, beside it.
+const QUEUES_PERCENT: u64 = 38;
+/// Frames that are being read, beside one that may overdraw.
+const READING_PERCENT: u64 = 10;
+/// Blocks that still grow. What is left is for requests, the join, small buffers and what allocation wastes.
+const OPEN_PERCENT: u64 = 10;
 /// ECS kills so long after SIGTERM, unless `stopTimeout` says otherwise.
 const ECS_STOP_TIMEOUT_SECS: u64 = 30;
 /// Set by the ECS agent in every container.
@@ -77,7 +88,9 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
     let broken = broken.iter().chain(problems.iter().map(|problem| &problem.path)).cloned().collect();
     let mut check = Check { text, root, vars: host.vars, broken, problems: Vec::new(), warnings: Vec::new() };
 
-    let memory = memory(&mut check, file.memory, host.memory_limit);
+    let frames = file.sources.iter().map(|(_, SourceKind::Forward(source))| source.limits.frame.0);
+    let frames = frames.fold(0, u64::saturating_add);
+    let memory = memory(&mut check, file.memory, host.memory_limit, frames);
     let spool = check::spool(&mut check, file.spool.as_ref(), file.sinks.len());
     let sources = check::sources(&mut check, &file.sources, &spool);
     let sinks = check::sinks(&mut check, &file.sinks, &memory, &spool);
@@ -114,7 +127,7 @@ fn checked(text: &str, root: &Node, host: &Host<'_>, broken: &[String], problems
     }
 }
 
-fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -> MemoryPlan {
+fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>, frames: u64) -> MemoryPlan {
     let (total, origin) = match (configured, limit) {
         (Some(size), _) => (size.0, MemoryOrigin::Config),
         (None, Some(limit)) => (share(limit, CGROUP_SHARE_PERCENT), MemoryOrigin::Cgroup(limit)),
@@ -131,7 +144,23 @@ fn memory(check: &mut Check<'_>, configured: Option<Size>, limit: Option<u64>) -
         ));
     }
     let total = total.max(LEAST_MEMORY.0);
-    MemoryPlan { total, queues: share(total, QUEUES_PERCENT), origin }
+    let (free, least) = (total.saturating_sub(PROGRAM.0.saturating_add(frames)), total / LEAST_REST);
+    if free < least {
+        check.warn(format!(
+            "memory: {} may be exceeded when each source reads a frame of its `limits.frame` (together {}); give more, \
+             or lower `limits.frame`",
+            Size(total),
+            Size(frames)
+        ));
+    }
+    let rest = free.max(least);
+    MemoryPlan {
+        total,
+        queues: share(rest, QUEUES_PERCENT),
+        reading: share(rest, READING_PERCENT),
+        open: share(rest, OPEN_PERCENT),
+        origin,
+    }
 }
 
 fn share(whole: u64, percent: u64) -> u64 {

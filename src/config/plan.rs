@@ -132,6 +132,10 @@ pub struct MemoryPlan {
     pub total: u64,
     /// All queues together, in bytes.
     pub queues: u64,
+    /// Frames that are being read, of all sources together, in bytes.
+    pub reading: u64,
+    /// Blocks that still grow, of all sources together, in bytes.
+    pub open: u64,
     /// Why `total` is what it is.
     pub origin: MemoryOrigin,
 }

@@ -491,7 +491,7 @@ fn what_takes_the_rest_of_other_sinks_must_be_an_archive() {
 fn defaults_are_filled_in() {
     let plan = good(GOOD);
     assert_eq!(plan.memory.total, 64 << 20);
-    assert_eq!(plan.sinks.iter().map(|sink| sink.queue.bound).sum::<u64>(), 32 << 20);
+    assert_eq!(plan.sinks.iter().map(|sink| sink.queue.bound).sum::<u64>(), (36 << 20) * 38 / 100 / 2 * 2);
     assert_eq!((plan.sinks[0].queue.when_full, plan.sinks[1].queue.when_full), (WhenFull::DropOldest, WhenFull::Block));
     assert_eq!(plan.routes[0].sinks, [0, 1]);
     assert_eq!(plan.admin.map(|admin| admin.listen.to_string()).as_deref(), Some("127.0.0.1:9600"));

@@ -36,6 +36,9 @@ impl Collector for BooksCollector {
         for (name, help, rows) in accounts(&books) {
             counts(&mut encoder, name, help, &rows)?;
         }
+        let wrong = vec![(Vec::new(), books.discrepancies().len() as f64)];
+        let help = "Accounts that do not add up; anything but 0 is a bug";
+        gauges(&mut encoder, "ledger_discrepancies", help, &wrong)?;
         let (mut used, mut bounds, mut ages, mut left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for Listed { queue, leaving } in &queues {
             let (level, bound) = queue.fill_level();
@@ -72,6 +75,8 @@ fn disks(encoder: &mut DescriptorEncoder<'_>, queues: &[Listed], books: &Books) 
     gauges(encoder, "spool_segments", "Segments on disk", &samples(|disk| disk.segments as u64))?;
     gauges(encoder, "spool_full", "1 while the bound leaves no room", &samples(|disk| disk.full.into()))?;
     let failing = samples(|disk| disk.failure.is_some().into());
+    let hanging = samples(|disk| disk.stalled.is_some().into());
+    gauges(encoder, "spool_stalled", "1 while the disk does not come back from a write", &hanging)?;
     gauges(encoder, "spool_failing", "1 while the disk does not take what is written", &failing)?;
     counters(encoder, "spool_syncs", "Times that blocks were made durable together", &samples(|disk| disk.syncs))?;
     let help = "Bytes found torn at the end of segments at the start: written, never confirmed";

@@ -11,7 +11,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::outlet::Pool;
 use super::parts::Common;
 use super::sinks::Sinks;
 use super::sources::{self, Ready, Sources};
@@ -124,7 +123,7 @@ impl Pipeline {
             ecs: OnceLock::new(),
             ready: AtomicBool::new(false),
         });
-        let (pool, letters, synced) = (Pool::default(), Arc::default(), watch::Sender::new(()));
+        let (pool, letters, synced) = (Arc::default(), Arc::default(), watch::Sender::new(()));
         let common = Common { ledger, clock, metrics, pool, letters, synced };
         let mut sinks = Sinks::new(common.clone(), writer_id(), &plan.spool, queues)?;
         let queues = sinks.open(&plan).await?;

@@ -13,7 +13,7 @@ use super::build::Pipeline;
 use super::parts::Common;
 use super::sinks::{Ended, Sinks};
 use super::sources::{Intakes, Sources};
-use super::{metadata, report};
+use super::{audit, metadata, report};
 use crate::admin::{self, AdminState};
 use crate::config::Problems;
 use crate::config::plan::Plan;
@@ -54,7 +54,7 @@ pub(super) struct Running {
     pub(super) common: Common,
     pub(super) sources: Sources,
     pub(super) sinks: Sinks,
-    /// The admin server and the metadata fetch: ended without ceremony.
+    /// The admin server, the metadata fetch and the audit: ended without ceremony.
     helpers: JoinSet<()>,
     pub(super) state: Arc<AdminState>,
 }
@@ -108,6 +108,7 @@ impl Pipeline {
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
+        helpers.spawn(audit::audit(Arc::clone(&common.ledger)));
         sinks.run(&plan);
         if let Some(endpoint) = metadata::endpoint(plan.metadata) {
             learn_metadata(&mut helpers, endpoint, &sources.intakes, &state).await;

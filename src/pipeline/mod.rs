@@ -4,6 +4,7 @@
 //! Build binds every socket first, in milliseconds, before AWS, DNS or metadata are asked for anything: the container
 //! runtime may already be waiting to write.
 
+mod audit;
 mod build;
 mod drain;
 mod metadata;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::encode::{Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
 use crate::metrics::SinkMetrics;
@@ -21,8 +22,12 @@ pub const BLOCK_SIZE: usize = 256 << 10;
 /// A new block begins with this much and doubles as it grows, so that many quiet partitions stay cheap.
 const FIRST_CAPACITY: usize = 4 << 10;
 
-/// Buffers kept for the next blocks, of all sinks and sources together: a few MiB in all, however many there are.
-const POOLED: usize = 8;
+/// Buffers kept for the next blocks, of all sinks and sources together: a MiB or two, however many there are.
+const POOLED: usize = 4;
+
+/// Blocks that wait to be compressed, or are: enough for a few cores, and 1 to 2 MiB of buffers. A queue that drops its oldest
+/// counts them no longer when it drops them, so they need a bound of their own.
+const JOBS: usize = 4;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +42,14 @@ pub(super) struct OutletConfig {
     pub compression: Compression,
 }
 
-/// Empty buffers that have already grown.
-pub(super) type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+/// What the outlets of all sinks and sources share.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Empty buffers that have already grown.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Places for blocks that wait to be compressed, or are.
+    jobs: Arc<Semaphore>,
+}
 
 /// One sink's encoder and open blocks inside a worker.
 #[derive(Debug)]
@@ -56,7 +67,7 @@ pub(super) struct Outlet {
     awaited: bool,
     /// Sealed, not yet dispatched.
     sealed: Vec<OpenBlock>,
-    pool: Pool,
+    pool: Arc<Pool>,
     notes: Notes,
     names: NameTally,
 }
@@ -87,7 +98,7 @@ impl Outlet {
         metrics: SinkMetrics,
         partitioner: Partitioner,
         encoder: Encoder,
-        pool: Pool,
+        pool: Arc<Pool>,
     ) -> Self {
         Self {
             config,
@@ -140,8 +151,7 @@ impl Outlet {
                 }
             }
             None => {
-                let buffer = self.pool.lock().ok().and_then(|mut pool| pool.pop());
-                let plain = buffer.unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
+                let plain = self.pool.buffer().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
                 self.open_bytes += plain.capacity();
                 self.open.push_front(OpenBlock::new(Arc::clone(partition), now, plain));
             }
@@ -250,7 +260,7 @@ impl Outlet {
         for block in self.sealed.drain(..) {
             let (meta, plain) = block.seal();
             let Some(reserved) = Reserved::of(&self.queue, meta) else {
-                give_back(&self.pool, plain);
+                self.pool.give_back(plain);
                 continue;
             };
             if self.config.compression == Compression::None {
@@ -258,19 +268,27 @@ impl Outlet {
                 // A copy of just its length: a buffer of 4 KiB for a line of 300 bytes would be held while the block
                 // waits, and the queue counts only the line.
                 reserved.fill(Bytes::copy_from_slice(&plain));
-                give_back(&self.pool, plain);
+                self.pool.give_back(plain);
                 continue;
             }
             let (pool, compression, metrics) = (Arc::clone(&self.pool), self.config.compression, self.metrics.clone());
-            tokio::task::spawn_blocking(move || {
+            let job = move || {
                 // A full queue may have dropped it: then the jobs behind, whose bytes count, must not wait for it.
                 if reserved.is_wanted() {
                     let data = compression.compress(&plain);
                     metrics.block(data.len() as u64);
                     reserved.fill(data);
                 }
-                give_back(&pool, plain);
-            });
+                pool.give_back(plain);
+            };
+            match self.pool.job() {
+                Some(place) => drop(tokio::task::spawn_blocking(move || {
+                    job();
+                    drop(place);
+                })),
+                // Whoever reads faster than blocks are compressed does it himself.
+                None => job(),
+            }
         }
     }
 
@@ -288,13 +306,31 @@ impl Outlet {
     }
 }
 
-fn give_back(pool: &Pool, mut plain: Vec<u8>) {
-    plain.clear();
-    if let Ok(mut pool) = pool.lock()
-        && pool.len() < POOLED
-        && plain.capacity() <= 2 * BLOCK_SIZE
-    {
-        pool.push(plain);
+impl Default for Pool {
+    fn default() -> Self {
+        Self { buffers: Mutex::default(), jobs: Arc::new(Semaphore::new(JOBS)) }
+    }
+}
+
+impl Pool {
+    /// An empty buffer that has already grown, if there is one.
+    fn buffer(&self) -> Option<Vec<u8>> {
+        self.buffers.lock().ok().and_then(|mut buffers| buffers.pop())
+    }
+
+    fn give_back(&self, mut plain: Vec<u8>) {
+        plain.clear();
+        if let Ok(mut buffers) = self.buffers.lock()
+            && buffers.len() < POOLED
+            && plain.capacity() <= 2 * BLOCK_SIZE
+        {
+            buffers.push(plain);
+        }
+    }
+
+    /// A place for a block that is compressed on another thread, if there is one.
+    fn job(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.jobs).try_acquire_owned().ok()
     }
 }
 

@@ -25,9 +25,6 @@ use crate::spool::Queue;
 /// Open blocks of a sink in a worker: a partition more closes the least recently used one.
 const OPEN_PARTITIONS: usize = 64;
 
-/// The part of the memory that frames in flight may hold.
-const READ_SHARE: u64 = 8;
-
 /// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
 /// for an ack of. Small frames are joined again when their object is sent.
 const DURABLE_DELAY: Duration = Duration::from_secs(1);
@@ -41,7 +38,7 @@ pub(super) struct Common {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
     /// Where dead letters go; known as soon as the queues are open, and the same to the end.
     pub(super) letters: Arc<OnceLock<Arc<Place>>>,
     /// Told whenever a queue has written to its disk.
@@ -133,19 +130,20 @@ fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
     }
 }
 
-/// Open blocks may hold an eighth of the memory, shared by the sources; one block must fit in any case.
+/// What open blocks of a source may hold; one block must fit in any case.
 fn open_limit(plan: &Plan) -> usize {
-    let share = plan.memory.total / 8 / plan.sources.len().max(1) as u64;
-    usize::try_from(share).unwrap_or(usize::MAX).max(BLOCK_SIZE)
+    part(plan.memory.open, plan).max(BLOCK_SIZE)
 }
 
-/// Frames in flight may hold an eighth of the memory, as the open blocks: what is left of the half that is not the
-/// queues' is for the join, the sinks' requests and the connections' own small buffers. Shared by the sources, each of
-/// which has its own part: one whose sinks are full does not stop the reading of another. Two of its largest frames
-/// must fit in any case, so that one slow peer does not hold all of it.
-pub(super) fn read_limit(plan: &Plan, config: &ForwardConfig) -> usize {
-    let share = plan.memory.total / READ_SHARE / plan.sources.len().max(1) as u64;
-    usize::try_from(share.max(config.limits.frame.0.saturating_mul(2))).unwrap_or(usize::MAX)
+/// What frames of a source that are being read may hold. Each source has a part of its own: one whose sinks are full
+/// does not stop the reading of another.
+pub(super) fn read_limit(plan: &Plan) -> usize {
+    part(plan.memory.reading, plan)
+}
+
+/// An even share of the sources.
+fn part(all: u64, plan: &Plan) -> usize {
+    usize::try_from(all / plan.sources.len().max(1) as u64).unwrap_or(usize::MAX)
 }
 
 /// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.

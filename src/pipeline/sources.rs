@@ -263,7 +263,7 @@ pub(super) fn bind(plan: &Plan, open: &[&Listeners]) -> Result<Vec<Ready>, Build
         let fail = |error| BuildError::Source { name: source.name.clone(), error };
         let listeners = Listeners::bind_beside(config, open).map_err(|error| fail(error.into()))?;
         let kept = listeners.share().map_err(|error| fail(error.into()))?;
-        let budget = Arc::new(Budget::new(read_limit(plan, config)));
+        let budget = Arc::new(Budget::new(read_limit(plan)));
         let setup = Setup::new(listeners, config, budget).map_err(|error| fail(error.into()))?;
         Ok(Ready { name: source.name.as_str().into(), config: config.clone(), listeners: kept, setup })
     });

@@ -121,7 +121,14 @@ fn rules(specs: &[RouteSpec], queues: &[Arc<Queue>], open_blocks: usize, compres
         let template = Template::parse("{service}/").expect("a valid template");
         let partitioner = Partitioner::prefix(template, LevelRules::default());
         let encoder = Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest));
-        Outlet::new(config, Arc::clone(queue), SinkMetrics::detached("test"), partitioner, encoder, Pool::default())
+        Outlet::new(
+            config,
+            Arc::clone(queue),
+            SinkMetrics::detached("test"),
+            partitioner,
+            encoder,
+            Arc::<Pool>::default(),
+        )
     });
     Rules {
         router: Router::compile(specs, LevelRules::default()).expect("the test writes valid conditions"),

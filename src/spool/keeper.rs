@@ -24,6 +24,7 @@ use super::state::{OnDisk, Pending, State};
 use crate::encode::Count;
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Tickets};
+use crate::watchdog;
 
 /// Blocks that are known one by one: some 300 bytes each, so 5 MiB.
 const READY: usize = 16 << 10;
@@ -69,6 +70,8 @@ pub struct DiskState {
     pub full: bool,
     /// Why the disk did not take what was written last.
     pub failure: Option<String>,
+    /// For how long it has not come back from a write, when that was last told.
+    pub stalled: Option<Duration>,
     /// Bytes at the ends of segments that were torn, cut off at the start.
     pub torn: u64,
     /// Bytes of segments that could not be read at the start.
@@ -145,7 +148,8 @@ impl Queue {
                 let (used, segments, cold) = (store.bytes(), store.segments(), store.is_cold());
                 (store, Turn { committed, refill, used, segments, cold })
             };
-            let Ok((store, turn)) = tokio::task::spawn_blocking(work).await else {
+            let work = watchdog::watch(tokio::task::spawn_blocking(work), |so_far| self.stalls(so_far));
+            let Ok((store, turn)) = work.await else {
                 tracing::error!("a spool's writer ended in a defect; this queue goes on in memory");
                 return self.lose_disk();
             };
@@ -221,6 +225,7 @@ impl Queue {
             syncs: disk.syncs,
             full: disk.full,
             failure: disk.failure.clone(),
+            stalled: disk.stalled,
             torn: keeper.found.torn,
             damaged: keeper.found.damaged,
         })
@@ -320,6 +325,9 @@ impl Queue {
             let mut freed = 0;
             let Some(disk) = &mut state.disk else { return false };
             (disk.used, disk.segments, disk.busy, disk.writing) = (used, segments, false, 0);
+            if disk.stalled.take().is_some() {
+                tracing::info!("the spool's disk has come back; nothing to do");
+            }
             disk.full = committed.full;
             disk.syncs += 1;
             for tell in disk.telling.drain(..) {
@@ -447,12 +455,24 @@ impl Queue {
         }
     }
 
+    /// The disk hangs: what waits to be durable waits for it, in memory, within the queue's bound.
+    fn stalls(&self, so_far: Duration) {
+        let seconds = so_far.as_secs();
+        tracing::error!(
+            "the spool's disk has not come back for {seconds} s; what comes waits in memory until it does, and acks \
+             with it"
+        );
+        if let Some(disk) = &mut self.state().disk {
+            disk.stalled = Some(so_far);
+        }
+    }
+
     /// The writer is gone: the queue goes on as one in memory.
     fn lose_disk(&self) {
         let mut state = self.state();
         if let Some(disk) = &mut state.disk {
             disk.failure = Some("its writer ended".into());
-            (disk.writing, disk.busy) = (0, false);
+            (disk.writing, disk.busy, disk.stalled) = (0, false, None);
             disk.telling.clear();
         }
         state.advance();

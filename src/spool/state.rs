@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -43,6 +44,8 @@ pub(super) struct OnDisk {
     pub(super) writing: usize,
     /// Whether something is being written.
     pub(super) busy: bool,
+    /// For how long the disk has not come back, once that is too long.
+    pub(super) stalled: Option<Duration>,
     /// Blocks on disk that no lane knows of; all come behind those in lanes.
     pub(super) cold: u64,
     /// Who waits for one of those.

@@ -14,12 +14,12 @@ import pytest
 FORMS = {
     "short": SimpleNamespace(
         kills=25, terms=10, exits=10, attacks=2, fault_seconds=1.5, connections=2_000, memory_seconds=15,
-        # The dev build's program file is as large as the limit.
-        memory="RssAnon",
+        # The dev build's program file is as large as the limit; the release's has this many pages in memory.
+        memory="RssAnon", program=18 << 20, matrix_seconds=4,
     ),
     "long": SimpleNamespace(
         kills=500, terms=500, exits=500, attacks=100, fault_seconds=10, connections=10_000, memory_seconds=600,
-        memory="VmRSS",
+        memory="VmHWM", program=0, matrix_seconds=60,
     ),
 }
 COLUMNS = ("sent", "acked", "resent", "lost", "duplicated", "corrupted", "misrouted", "excused", "cloudwatch_duplicates")

@@ -1,15 +1,16 @@
 """Memory, files and connections stay within their bounds whatever comes, and go back to where they were."""
 
-import threading
+import itertools
+import os
 import time
 from pathlib import Path
 
 import pytest
 from harness import forward as fwd
 from harness.forward import Peer, Time
-from harness.router import PATIENCE, eventually
+from harness.router import eventually
 
-from .records import Writer, tag
+from .flood import KINDS, Flood
 from .rig import Rig
 
 LIMIT = 64 << 20
@@ -25,58 +26,60 @@ def proc(rig, name):
     raise AssertionError(name)
 
 
-class Flood(threading.Thread):
-    """Sends so many bytes a second, as far as the router reads them, until it is told to end."""
+def flooded(rig, form, seconds, flood):
+    """Floods for so long; the peaks of memory, which must stay below the limit."""
+    begun, peaks = time.monotonic(), {"VmHWM": 0, "RssAnon": 0}
+    while (passed := time.monotonic() - begun) < seconds:
+        time.sleep(0.1)
+        peaks = {name: max(peak, proc(rig, name)) for name, peak in peaks.items()}
+        peak = peaks[form.memory] + form.program
+        assert peak < LIMIT, f"{form.memory} makes {peak / 2**20:.1f} MiB after {passed:.0f} s"
+    assert rig.router.get("/live")[0] == 200
+    assert flood.bytes > 1 << 20, "nothing was read"
+    return peaks
 
-    def __init__(self, address, connection, rate, seed):
-        super().__init__(daemon=True)
-        writer, now = Writer("flood", connection, seed, (200, 800)), int(time.time())
-        self.frames = [
-            fwd.packed(tag(connection), [(Time(now), {"log": writer.text(n)}) for n in range(at, at + 100)])
-            for at in range(0, 10_000, 100)
-        ]
-        self.address, self.rate, self.bytes, self.ending = address, rate, 0, False
 
-    def run(self):
-        begun = time.monotonic()
-        with Peer(self.address) as peer:
-            while not self.ending:
-                for frame in self.frames:
-                    peer.send(frame)
-                    self.bytes += len(frame)
-                time.sleep(max(0, self.bytes / self.rate - (time.monotonic() - begun)))
-
-    def end(self):
-        """What was sent."""
-        self.ending = True
-        self.join(PATIENCE)
-        assert not self.is_alive(), "the router reads no more"
-        return self.bytes
+def limited(name, seed, spool):
+    drop = {"when_full": "drop_oldest"}
+    more = {"memory": "64MiB", "archive": drop, "alerts": drop, "oracle": {"connections": 1, "rate": 1e3}}
+    rig = Rig(f"memory, {name}, {spool}", seed, spool="memory", **more)
+    if spool == "disk":
+        rig.config["spool"] = {"path": str(rig.place / "spool"), "size": "256MiB"}
+    return rig
 
 
 @pytest.mark.parametrize("spool", ["memory", "disk"])
 def test_memory_stays_below_the_limit_while_both_sinks_are_dead(table, form, seed, spool):
-    drop = {"when_full": "drop_oldest"}
-    more = {"memory": "64MiB", "archive": drop, "alerts": drop, "oracle": {"connections": 1, "rate": 1e3}}
-    with Rig(f"memory, {spool}", seed, spool="memory", **more) as rig:
-        if spool == "disk":
-            rig.config["spool"] = {"path": str(rig.place / "spool"), "size": "256MiB"}
+    with limited("dead", seed, spool) as rig:
         rig.fake.break_with(("*", "unavailable"))
         rig.start()
-        floods = [Flood(rig.addresses[n % 2], n, FLOOD / 2, seed) for n in range(2)]
-        begun, peaks = time.monotonic(), {"VmRSS": 0, "RssAnon": 0}
-        for flood in floods:
-            flood.start()
-        while (seconds := time.monotonic() - begun) < form.memory_seconds:
-            time.sleep(0.2)
-            peaks = {name: max(peak, proc(rig, name)) for name, peak in peaks.items()}
-            assert peaks[form.memory] < LIMIT, f"{form.memory} is {peaks[form.memory] / 2**20:.1f} MiB after {seconds:.0f} s"
-        assert rig.router.get("/live")[0] == 200
-        sent = sum(flood.end() for flood in floods)
+        flood = Flood(rig.addresses, 2, FLOOD, seed)
+        begun = time.monotonic()
+        peaks = flooded(rig, form, form.memory_seconds, flood)
+        sent, seconds = flood.end(), time.monotonic() - begun
         rig.kill()
         table.figure(f"both sinks dead, spool {spool}: {sent / 1e6 / seconds:.0f} MB/s for {seconds:.0f} s "
-                     f"({sent >> 20:,} MiB) with `memory: 64MiB`: resident memory at most {peaks['VmRSS'] / 2**20:.1f} MiB, "
+                     f"({int(sent) >> 20:,} MiB) with `memory: 64MiB`: resident memory at most {peaks['VmHWM'] / 2**20:.1f} MiB, "
                      f"{peaks['RssAnon'] / 2**20:.1f} MiB of it beside the program's own file")
+
+
+SINKS = {"dead": ("*", "unavailable"), "slow": ("*", "slow", {"delay": 1})}
+ALL = list(itertools.product(KINDS, [1, 200], SINKS, ["memory", "disk"]))
+# Those that hold the most.
+SHORT = [("large frames", 200, "dead", "memory"), ("inflating frames", 200, "slow", "memory"), ("messages", 200, "dead", "disk")]
+
+
+@pytest.mark.parametrize("kind, connections, sinks, spool", ALL if os.environ.get("LOGWEIR_FAULTS") == "long" else SHORT)
+def test_memory_stays_below_the_limit_whatever_is_sent(table, form, seed, kind, connections, sinks, spool):
+    with limited(f"{kind} {connections} {sinks}", seed, spool) as rig:
+        rig.fake.break_with(SINKS[sinks])
+        rig.start()
+        flood = Flood(rig.addresses, connections, 2 * FLOOD, seed, kind)
+        peaks = flooded(rig, form, form.matrix_seconds, flood)
+        rig.kill()
+        flood.end()
+        table.figure(f"{kind} on {connections} connections, sinks {sinks}, spool {spool}, `memory: 64MiB`: resident memory "
+                     f"at most {peaks['VmHWM'] / 2**20:.1f} MiB")
 
 
 def state(rig):

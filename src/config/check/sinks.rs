@@ -10,6 +10,7 @@ use crate::config::value::{Size, Span};
 use crate::encode::{Target, Template};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
+use crate::sink::object::part_size;
 use crate::sink::s3::S3Config;
 use crate::spool::QueueConfig;
 
@@ -28,8 +29,6 @@ const STORAGE_CLASSES: [&str; 9] = [
     "EXPRESS_ONEZONE",
     "REDUCED_REDUNDANCY",
 ];
-/// A part of a multipart upload; what is larger goes out in such parts while it fills.
-const PART: Size = Size::mib(8);
 /// Objects smaller than this cost more in requests and slow readers down.
 const SMALL_OBJECT: Size = Size::mib(5);
 /// Least size of an object: a block before compression has 256 KiB, so smaller ones cannot be aimed at.
@@ -103,7 +102,8 @@ fn object(check: &mut Check<'_>, name: &str, object: &ObjectConfig, (key, bound)
         check.problem(&at(name, &["object", "age"]), format!("an object needs at least 1s, not {}", object.age));
     }
     let pressure = bound / 100 * PRESSURE_PERCENT;
-    if object.size.0 > pressure && (pressure < PART.0 || key != "memory") {
+    // What is larger than a part goes out in parts while it fills.
+    if object.size.0 > pressure && (pressure < part_size(bound) || key != "memory") {
         check.warn(format!(
             "sinks.{name}.object.size: objects of {} will be closed at about {} because the sink's queue has only {}; \
              give more `{key}`, or ask for smaller objects",

@@ -10,8 +10,11 @@ use tokio::sync::Semaphore;
 use super::config::BodyCompression;
 use super::request::Batch;
 
-/// Requests that are put together at the same time: each has a buffer of a megabyte and more.
+/// Requests that are put together at the same time: each has two buffers of a megabyte and more.
 const BUILDERS: usize = 2;
+
+/// A queue of this bound or more has room for so many beside it, a smaller one for one.
+const ROOM: u64 = 16 << 20;
 
 /// Up to here (0.2 ms of work) a request is put together in place.
 const IN_PLACE: u64 = 64 << 10;
@@ -53,9 +56,10 @@ struct Builder {
 }
 
 impl Bodies {
-    /// For a sink with this compression.
-    pub(super) fn new(compression: BodyCompression) -> Arc<Self> {
-        Arc::new(Self { compression, permits: Semaphore::new(BUILDERS), idle: Mutex::default() })
+    /// For a sink with this compression and a queue of this bound.
+    pub(super) fn new(compression: BodyCompression, queue: u64) -> Arc<Self> {
+        let builders = if queue < ROOM { 1 } else { BUILDERS };
+        Arc::new(Self { compression, permits: Semaphore::new(builders), idle: Mutex::default() })
     }
 
     /// The body of this request. Cancel safe: the work ends in the background.

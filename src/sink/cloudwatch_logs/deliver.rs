@@ -62,7 +62,7 @@ impl Delivery {
             sink: Arc::clone(&context.name),
             clock: context.clock,
             logs: Arc::new(Logs::new(config, access, context.metrics.clone())),
-            bodies: Bodies::new(config.compression),
+            bodies: Bodies::new(config.compression, context.queue.fill_level().1),
             creator: Creator::new(&context.name, config.create.clone()),
             retry: Retry::new(context, config.retry.clone()),
             refused: Seldom::default(),

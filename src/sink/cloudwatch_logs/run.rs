@@ -22,11 +22,11 @@ use crate::spool::{LaneState, Lease};
 /// Flights of one sink: with 300 ms a request, 64 of them carry 200 MB/s.
 const MAX_FLIGHTS: usize = 64;
 
-/// A flight needs its blocks (counted by the queue) and about this much beside them, so a small queue has fewer.
-const QUEUE_PER_FLIGHT: u64 = 2 << 20;
+/// A flight needs its blocks (counted by the queue) and 1 to 2 MiB beside them, so a small queue has fewer.
+const QUEUE_PER_FLIGHT: u64 = 4 << 20;
 
 /// Enough to keep a slow target busy even from the smallest queue.
-const MIN_FLIGHTS: usize = 4;
+const MIN_FLIGHTS: usize = 2;
 
 /// Of a request's bytes, what a flight aims at: the ratio of the blocks to come is a guess.
 const AIM: f64 = 0.98;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::staging::Staging;
 use crate::metrics::SinkMetrics;
 use crate::sink::object::{Apis, Attempt, ObjectStore};
+use crate::watchdog;
 
 /// A directory that objects are kept in.
 #[derive(Clone, Debug)]
@@ -97,7 +98,14 @@ impl FileStore {
             let _turn = turn;
             work(&inner)
         };
-        let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+        let root = self.inner.root.display();
+        let hangs = |so_far: std::time::Duration| {
+            self.metrics.event("write_stalled", 1);
+            let seconds = so_far.as_secs();
+            tracing::warn!(%root, api, "the disk has not answered for {seconds} s; this sink waits for it");
+        };
+        let work = watchdog::watch(tokio::task::spawn_blocking(work), hangs);
+        let done = work.await.map_err(io::Error::other).flatten();
         let result = if done.is_ok() { "ok" } else { "error" };
         self.metrics.request(api, result, began.elapsed(), bytes);
         match done {

@@ -14,7 +14,7 @@ use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
 use super::key::Namer;
 use super::upload::{Shared, Upload};
 use super::whole::Whole;
-use super::{LIMITS, Limits, ObjectStore, REQUESTS};
+use super::{Limits, ObjectStore, REQUESTS};
 use crate::encode::{Compression, Moment, Partition};
 use crate::sink::SinkContext;
 use crate::sink::common::{ObjectConfig, RetryConfig};
@@ -41,7 +41,8 @@ pub struct Objects {
 /// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left, or when
 /// the queue is handed over and what was begun is done; dropped before that, what is under way is counted as abandoned.
 pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: S) {
-    drive(context, objects, store, LIMITS).await;
+    let limits = Limits::of(context.queue.fill_level().1);
+    drive(context, objects, store, limits).await;
 }
 
 /// The same with other limits, for tests.

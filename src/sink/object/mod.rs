@@ -39,6 +39,18 @@ struct Limits {
 /// 8 MiB keep four requests within 32 MiB; S3 refuses parts below 5 MiB (`EntityTooSmall`).
 const LIMITS: Limits = Limits { part: 8 << 20, min_part: 5 << 20 };
 
+impl Limits {
+    fn of(bound: u64) -> Self {
+        Self { part: part_size(bound), ..LIMITS }
+    }
+}
+
+/// Bytes of a part with a queue of this bound: a body is a copy of its blocks, which a small queue has no room for
+/// beside them.
+pub fn part_size(bound: u64) -> u64 {
+    (bound / 4).clamp(LIMITS.min_part, LIMITS.part)
+}
+
 /// S3's bound on the parts of an object.
 pub const MAX_PARTS: usize = 10_000;
 

@@ -15,6 +15,7 @@ use crate::sink::SinkContext;
 use crate::sink::common::FullPolicy;
 use crate::sink::retry::Seldom;
 use crate::spool::Lease;
+use crate::watchdog;
 
 /// Bytes that are written in one go.
 const CHUNK: u64 = 1 << 20;
@@ -87,7 +88,13 @@ async fn deliver<W: Write + Send + 'static>(
             let written = write(&mut out, &mut data);
             (out, data, written)
         };
-        let Ok((back, rest, written)) = tokio::task::spawn_blocking(work).await else {
+        let hangs = |so_far: Duration| {
+            context.metrics.event("write_stalled", 1);
+            let (sink, seconds) = (&*context.name, so_far.as_secs());
+            tracing::warn!(sink, "standard output has taken nothing for {seconds} s; its reader may hang");
+        };
+        let work = watchdog::watch(tokio::task::spawn_blocking(work), hangs);
+        let Ok((back, rest, written)) = work.await else {
             lease.dropped("defect");
             return None;
         };

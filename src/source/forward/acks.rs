@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::stats::ForwardStats;
 use crate::record::{Outcome, msgpack};
@@ -22,7 +23,7 @@ const BACKLOG: usize = 64 << 10;
 /// What a promise takes beside its token.
 const SLOT: usize = 64;
 
-/// How long a peer may leave its acks unread once so many wait. Senders that ask for acks read them at once.
+/// How long a peer may leave its acks unread, once its socket takes no more or so many wait. Senders that ask for acks read them at once.
 const UNREAD: Duration = Duration::from_secs(30);
 
 /// Acks that are encoded together for one write.
@@ -98,7 +99,7 @@ impl Acks {
             if self.state().held < BACKLOG {
                 return Ok(());
             }
-            let waited = tokio::time::timeout(UNREAD, self.freed.notified()).await;
+            let waited = timeout(UNREAD, self.freed.notified()).await;
             // A front that is not settled waits for the sinks, not for the peer.
             let ready = self.state().slots.front().is_some_and(|slot| slot.outcome.is_some());
             if waited.is_err() && ready {
@@ -190,15 +191,35 @@ impl<W: AsyncWrite + Unpin> AckWriter<W> {
         self.writer.shutdown().await
     }
 
+    /// Writes what is pending; a peer that takes nothing of it for [`UNREAD`] is taken for gone.
     async fn flush(&mut self) -> io::Result<()> {
         while self.written < self.pending.len() {
-            match self.writer.write(&self.pending[self.written..]).await? {
+            match timeout(UNREAD, self.writer.write(&self.pending[self.written..])).await?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 n => self.written += n,
             }
         }
         self.pending.clear();
         self.written = 0;
-        self.writer.flush().await
+        timeout(UNREAD, self.writer.flush()).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_whose_socket_takes_no_acks_is_left_after_a_while() {
+        let (ours, _peer) = tokio::io::duplex(1);
+        let acks = Acks::default();
+        let number = acks.promise(Box::from(&b"\xa5chunk"[..]));
+        acks.settle(number, Outcome::Delivered);
+        let begun = Instant::now();
+        let written = acks.write(&mut AckWriter::new(ours), &ForwardStats::default(), false).await;
+        assert_eq!(written.expect_err("nobody reads").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), UNREAD);
     }
 }

@@ -12,10 +12,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
 
+/// What a connection's buffer may have without asking, at most: a record of Docker's 16 KiB with its keys fits, so that
+/// such senders never wait for frames of others. A thousand connections that stop inside a frame take 32 MiB.
+const BASE: usize = 32 << 10;
+
+/// What it has in any case.
+const LEAST_BASE: usize = 8 << 10;
+
+/// So many connections have together, without asking, what all have by asking.
+const CROWD: usize = 256;
+
 /// The bytes that the connections of a source share.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
+    /// What a connection has without asking.
+    base: usize,
     taken: AtomicUsize,
     /// The most that was ever taken.
     peak: AtomicUsize,
@@ -34,6 +46,7 @@ impl Budget {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            base: (limit / CROWD).clamp(LEAST_BASE, BASE),
             taken: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -41,6 +54,11 @@ impl Budget {
             overdrawn: AtomicBool::new(false),
             freed: Notify::new(),
         }
+    }
+
+    /// What the buffer of a connection may have that is not counted here.
+    pub fn base(&self) -> usize {
+        self.base
     }
 
     /// Bytes that are taken now.

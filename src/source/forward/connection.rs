@@ -2,7 +2,6 @@
 
 mod room;
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -127,6 +126,11 @@ impl std::fmt::Display for End {
     }
 }
 
+/// Whether a write has met its deadline; the kernel's own says a number.
+fn is_deadline(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
+}
+
 /// Runs a connection with `peer` to its end and tells why reading ended. `guard` is dropped when the last batch was handed over.
 pub(super) async fn run<I: Intake>(
     reader: impl AsyncRead + Unpin,
@@ -140,15 +144,18 @@ pub(super) async fn run<I: Intake>(
     let mut writer = AckWriter::new(writer);
     let mut reading = Reading::new(reader, shared, peer, Arc::clone(&acks));
     let writing = async {
-        let _ = acks.write(&mut writer, &shared.stats, false).await;
+        let written = acks.write(&mut writer, &shared.stats, false).await;
+        if written.is_err_and(|error| is_deadline(&error)) {
+            return End::AcksUnread;
+        }
         // Nobody listens any more; what was sent before lies in the socket and is read all the same.
         acks.give_up(&shared.stats);
-        std::future::pending::<Infallible>().await
+        std::future::pending().await
     };
     let end = tokio::select! {
         end = reading.run() => end,
         _ = stage.wait_for(|stage| *stage != Stage::Reading) => End::Drained,
-        never = writing => match never {},
+        end = writing => end,
     };
     if matches!(end, End::Drained) {
         reading.hand_over();
@@ -197,8 +204,10 @@ struct Reading<'a, R, I> {
     received: UnixNanos,
     /// Bytes to make room for at the next read.
     size: usize,
-    /// What `buf` was allocated with.
+    /// What `buf` was allocated with, or of a wide one what may be filled.
     alloc: usize,
+    /// Whether `buf` has room for the largest frame, more than is paid for.
+    wide: bool,
     /// What inflating has been granted.
     inflating: usize,
     /// Pays for `inflating`, and for `alloc` beyond what is free.
@@ -226,6 +235,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             received: 0,
             size: READ_MIN,
             alloc: 0,
+            wide: false,
             inflating: 0,
             lease: Lease::new(Arc::clone(&shared.budget)),
             deadline: None,
@@ -273,7 +283,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     /// in which this side did not read is not the peer's.
     async fn read(&mut self) -> Result<usize, End> {
         if !self.frames.is_partial(&self.buf) {
-            if self.alloc > KEEP_MAX {
+            if self.wide || self.alloc > KEEP_MAX {
                 self.renew(0);
             }
             self.make_room().await;
@@ -292,6 +302,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
         self.deadline = Some(deadline);
         // Who overdraws reads nothing of the next frame, so that it has nothing to keep when this one is done.
         let most = if self.lease.overdraws() { room } else { usize::MAX };
+        let most = most.min(self.filled_to().saturating_sub(self.buf.len()));
         match timeout_at(deadline, self.reader.read_buf(&mut (&mut self.buf).limit(most))).await {
             Ok(read) => read.map_err(End::Io),
             Err(_) => Err(End::FrameTime),

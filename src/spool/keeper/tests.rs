@@ -14,6 +14,8 @@ use crate::encode::{BlockMeta, Partition};
 use crate::record::Ticket;
 use crate::spool::disk::sim::{Crash, Disk};
 
+mod hangs;
+
 /// A queue on a simulated disk, with its keeper.
 struct Rig {
     disk: Disk,

@@ -1,5 +1,6 @@
 //! A connection over a pipe in memory, with the clock paused: what takes minutes is tested in no time.
 
+use std::convert::Infallible;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
