@@ -72,7 +72,7 @@ impl SinkBook {
     }
 }
 
-/// All accounts; indexes are the order of the config.
+/// All accounts, in the order in which they were opened: at first that of the config.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     /// By source.
@@ -132,8 +132,47 @@ impl Ledger {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// The index of a source's account, which is opened if there is none. Accounts are never closed: what came in
+    /// before a config left a name out stays counted.
+    pub fn source(&self, name: &str) -> usize {
+        let open = || SourceBook { name: name.into(), ..SourceBook::default() };
+        find_or_open(&mut self.books().sources, |book| book.name == name, open)
+    }
+
+    /// The same of a route.
+    pub fn route(&self, name: &str) -> usize {
+        let open = || RouteBook { name: name.into(), ..RouteBook::default() };
+        find_or_open(&mut self.books().routes, |book| book.name == name, open)
+    }
+
+    /// The same of a sink.
+    pub fn sink(&self, name: &str) -> usize {
+        let open = || SinkBook { name: name.into(), ..SinkBook::default() };
+        find_or_open(&mut self.books().sinks, |book| book.name == name, open)
+    }
+
     /// A consistent copy.
     pub fn snapshot(&self) -> Books {
         self.books().clone()
+    }
+}
+
+fn find_or_open<T>(accounts: &mut Vec<T>, is_it: impl Fn(&T) -> bool, open: impl FnOnce() -> T) -> usize {
+    accounts.iter().position(is_it).unwrap_or_else(|| {
+        accounts.push(open());
+        accounts.len() - 1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_opened_once_and_keeps_its_index() {
+        let ledger = Ledger::new(["forward"], ["rest"], ["archive"]);
+        assert_eq!((ledger.sink("alerts"), ledger.sink("archive"), ledger.sink("alerts")), (1, 0, 1));
+        assert_eq!((ledger.route("rest"), ledger.route("errors"), ledger.source("edge")), (0, 1, 1));
+        assert_eq!(ledger.snapshot().sinks.len(), 2);
     }
 }

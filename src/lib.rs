@@ -37,6 +37,7 @@
 //! - Memory in queues stays within the configured bound plus one oversize item.
 //! - The ledger adds up at every scrape.
 //! - `check` accepts a config if and only if `run` starts with it.
+//! - A reload applies the whole new config or nothing of it.
 
 pub mod admin;
 #[cfg(feature = "aws")]

@@ -4,8 +4,10 @@
 //! undelivered record is older than a set age. `/status`: JSON. `/metrics`: OpenMetrics text. Answers come from memory
 //! and never wait for a sink.
 
+mod reloads;
 mod status;
 
+pub use reloads::Reloads;
 pub use status::AdminState;
 
 use std::convert::Infallible;
@@ -126,15 +128,16 @@ mod tests {
     use crate::clock::Clock;
     use crate::ledger::Ledger;
     use crate::metrics::Metrics;
+    use crate::spool::Queues;
 
     fn state() -> Arc<AdminState> {
+        let clock = Clock::start();
         Arc::new(AdminState {
             ledger: Arc::new(Ledger::new([], [], [])),
-            queues: Vec::new(),
+            queues: Queues::default(),
             metrics: Metrics::new(),
-            clock: Clock::start(),
-            fingerprint: String::new(),
-            delivering_after: Duration::MAX,
+            clock,
+            reloads: Reloads::new(clock, String::new(), Duration::MAX),
             ecs: OnceLock::new(),
             ready: AtomicBool::new(true),
         })

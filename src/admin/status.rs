@@ -7,29 +7,28 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Reloads;
 use crate::clock::Clock;
 use crate::encode::Count;
 use crate::ledger::{Ledger, Reasons};
 use crate::metrics::Metrics;
 use crate::metrics::process::Usage;
 use crate::record::EcsMetadata;
-use crate::spool::Queue;
+use crate::spool::{Listed, Queue, Queues};
 
 /// Shared with the pipeline, which sets what changes.
 #[derive(Debug)]
 pub struct AdminState {
     /// The books.
     pub ledger: Arc<Ledger>,
-    /// The sinks' queues in the ledger's order.
-    pub queues: Vec<Arc<Queue>>,
+    /// The sinks' queues.
+    pub queues: Queues,
     /// All metrics.
     pub metrics: Metrics,
     /// Since the start.
     pub clock: Clock,
-    /// Of the running config.
-    pub fingerprint: String,
-    /// `/delivering` fails when the oldest undelivered record is older than this.
-    pub delivering_after: Duration,
+    /// The running config and the reloads.
+    pub reloads: Reloads,
     /// Task metadata, once it is known.
     pub ecs: OnceLock<Arc<EcsMetadata>>,
     /// Whether records are accepted.
@@ -44,16 +43,17 @@ impl AdminState {
 
     /// Which sinks hold records that are too old or have a disk that hangs, in words.
     pub fn overdue(&self) -> Option<String> {
+        let (queues, after) = (self.queues.all(), self.reloads.delivering_after());
         let books = self.ledger.snapshot();
         let mut words = String::new();
-        for (queue, book) in self.queues.iter().zip(&books.sinks) {
+        for Listed { queue, .. } in &queues {
             let age = self.age(queue).unwrap_or_default();
-            if age > self.delivering_after {
-                let name = &book.name;
+            if age > after {
+                let name = &books.sinks[queue.sink()].name;
                 words += &format!("sink {name}: the oldest record has waited for {} s\n", age.as_secs());
             }
             if let Some(stalled) = queue.disk().and_then(|disk| disk.stalled) {
-                let (name, seconds) = (&book.name, stalled.as_secs());
+                let (name, seconds) = (&books.sinks[queue.sink()].name, stalled.as_secs());
                 words += &format!("sink {name}: the spool's disk has not come back for {seconds} s\n");
             }
         }
@@ -78,7 +78,8 @@ impl AdminState {
         });
         let status = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "config_fingerprint": self.fingerprint,
+            "config_fingerprint": self.reloads.fingerprint(),
+            "config_reloads": self.reloads.json(),
             "ecs": ecs,
             "uptime_seconds": self.clock.uptime().as_secs_f64(),
             "ready": self.is_ready(),
@@ -93,6 +94,8 @@ impl AdminState {
     }
 
     fn ledger_json(&self) -> Value {
+        // First: each of them has an account in the books then.
+        let queues = self.queues.all();
         let books = self.ledger.snapshot();
         let sources: BTreeMap<_, _> = books
             .sources
@@ -108,11 +111,10 @@ impl AdminState {
             .collect();
         let routes: BTreeMap<_, _> =
             books.routes.iter().map(|book| (&book.name, json!({"matched": count(book.matched)}))).collect();
-        let sinks: BTreeMap<_, _> = books
-            .sinks
+        let sinks: BTreeMap<_, _> = queues
             .iter()
-            .zip(&self.queues)
-            .map(|(book, queue)| {
+            .map(|Listed { queue, leaving }| {
+                let book = &books.sinks[queue.sink()];
                 let (used, bound) = queue.fill_level();
                 let account = json!({
                     "accepted": count(book.accepted),
@@ -124,6 +126,7 @@ impl AdminState {
                     "delivered": count(book.delivered),
                     "waiting": count(book.waiting()),
                     "dropped": reasons(&book.dropped),
+                    "in_config": !leaving,
                     "queue": {"bytes": used, "limit_bytes": bound},
                     "disk": queue.disk().map(|disk| json!({
                         "bytes": disk.used,

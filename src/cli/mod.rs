@@ -10,6 +10,7 @@ mod explain;
 mod health;
 mod log;
 mod record_json;
+mod reload;
 mod run;
 mod schema;
 mod simulate;
@@ -54,7 +55,7 @@ enum Command {
 }
 
 /// Which config.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct ConfigArg {
     /// The config: a file or s3://bucket/key [env: LOGWEIR_CONFIG, or the YAML itself in LOGWEIR_CONFIG_YAML]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
@@ -67,6 +68,11 @@ impl ConfigArg {
         let host = Host::this();
         let text = config::text::find(self.place.as_deref(), host.vars)?;
         Ok((config::load(&text.name, &text.text, &host)?, text.name))
+    }
+
+    /// The path or URL that it is read from, if it is not in the environment itself.
+    pub(crate) fn source(&self) -> Option<String> {
+        config::text::place(self.place.as_deref(), Host::this().vars)
     }
 }
 

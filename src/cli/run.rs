@@ -1,32 +1,40 @@
 //! `run`: the router.
 
-use std::convert::Infallible;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::{ConfigArg, log};
+use super::{ConfigArg, UsageError, log, reload};
 use crate::config::Plan;
 use crate::config::plan::{SinkKind, SinkPlan};
 use crate::pipeline::{Drained, Pipeline, report};
 
 /// Run the router until SIGTERM, then drain
+///
+/// SIGHUP has it read its config again. The new one is checked first; if it cannot run, the old one goes on and the log
+/// says why. Connections stay open, and no record is lost.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  logweir run -c config/sidecar.yaml")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     config: ConfigArg,
+    /// Reload the config whenever its file has changed, as at SIGHUP
+    #[arg(long)]
+    watch: bool,
 }
 
 /// Runs the router; the exit code is 0 when the drain dropped nothing.
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
+    let watched = watched(&args)?;
     let (plan, _) = args.config.plan()?;
     log::init(&plan.log)?;
     raise_open_files();
     let runtime = runtime(&plan)?;
-    let drained = runtime.block_on(serve(plan));
+    let drained = runtime.block_on(serve(plan, args.config, watched));
     // Without waiting for blocking threads: one may hang for ever in a write to a pipe that nobody reads.
     runtime.shutdown_background();
     let drained = drained?;
@@ -42,10 +50,24 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(plan: Plan) -> Result<Drained> {
+/// The file to look after, if that is wanted.
+fn watched(args: &RunArgs) -> Result<Option<PathBuf>, UsageError> {
+    match (args.watch, args.config.source()) {
+        (false, _) => Ok(None),
+        (true, Some(place)) if !place.starts_with("s3://") => Ok(Some(place.into())),
+        (true, _) => Err(UsageError(
+            "--watch looks after a file, and the config is none; a config in S3 is read again at SIGHUP, one in the \
+             environment cannot change"
+                .into(),
+        )),
+    }
+}
+
+async fn serve(plan: Plan, config: ConfigArg, watched: Option<PathBuf>) -> Result<Drained> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let ignored = ignore(signal(SignalKind::hangup())?);
-    tokio::pin!(ignored);
+    let (sender, plans) = mpsc::channel(1);
+    let reloads = reload::plans(config, watched, signal(SignalKind::hangup())?, sender);
+    tokio::pin!(reloads);
     for warning in &plan.warnings {
         tracing::warn!("{warning}");
     }
@@ -58,15 +80,16 @@ async fn serve(plan: Plan) -> Result<Drained> {
     }
     let ledger = pipeline.ledger();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = pipeline.run(async {
+    let stopped = async {
         // A dropped sender cannot happen before the stop: it lives as long as this future is polled.
         let _ = stopped.await;
-    });
+    };
+    let running = pipeline.run_with(stopped, plans);
     tokio::pin!(running);
     tokio::select! {
         drained = &mut running => return Ok(drained),
         () = either(&mut term, &mut int) => drop(stop),
-        never = &mut ignored => match never {},
+        never = &mut reloads => match never {},
     }
     tokio::select! {
         drained = &mut running => Ok(drained),
@@ -75,17 +98,7 @@ async fn serve(plan: Plan) -> Result<Drained> {
             report::print(&ledger.snapshot(), &[]);
             std::process::exit(1);
         }
-        never = &mut ignored => match never {},
-    }
-}
-
-/// SIGHUP would end the process without a drain; people send it to reload a config, terminals when they close.
-async fn ignore(mut hangups: Signal) -> Infallible {
-    loop {
-        match hangups.recv().await {
-            Some(()) => tracing::warn!("SIGHUP: a config cannot be reloaded yet, ignored; restart to change it"),
-            None => std::future::pending().await,
-        }
+        never = &mut reloads => match never {},
     }
 }
 

@@ -63,7 +63,7 @@ pub struct SpoolSection {
 }
 
 /// A source by its type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {
     /// Fluent Forward.
     Forward(ForwardConfig),
@@ -82,7 +82,7 @@ impl SourceKind {
 }
 
 /// A sink by its type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkKind {
     /// Objects in S3.
     S3(S3Config),
@@ -182,7 +182,7 @@ pub enum Metadata {
 }
 
 /// logweir's own log, on standard error.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSection {
     /// Least severity that is printed.

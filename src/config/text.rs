@@ -44,6 +44,11 @@ pub fn find(flag: Option<&str>, vars: &Vars<'_>) -> Result<Text, Problems> {
     }
 }
 
+/// The path or URL that [`find`] reads; none if the text itself is in the environment, or there is no config.
+pub fn place(flag: Option<&str>, vars: &Vars<'_>) -> Option<String> {
+    flag.map(str::to_owned).or_else(|| vars(PATH_VARIABLE).filter(|value| !value.trim().is_empty()))
+}
+
 /// Reads a path or URL.
 fn read(place: &str) -> Result<Text, Problems> {
     let text = if place.starts_with("s3://") { super::fetch::fetch(place) } else { read_file(place) };

@@ -121,7 +121,7 @@ impl JsonSchema for Span {
 }
 
 /// A text that only its owner should know: it is compared and hashed, and shown nowhere.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct Secret(String);

@@ -50,6 +50,15 @@ impl Compression {
         }
     }
 
+    /// What a name with this ending promises, at the usual level.
+    pub fn of(name: &str) -> Self {
+        match name.rsplit_once('.') {
+            Some((_, "zst")) => Self::Zstd(ZSTD_DEFAULT),
+            Some((_, "gz")) => Self::Gzip(GZIP_DEFAULT),
+            _ => Self::None,
+        }
+    }
+
     /// One frame, member, or the bytes themselves.
     pub fn compress(self, plain: &[u8]) -> Bytes {
         match self {

@@ -12,15 +12,15 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::clock::Clock;
 use crate::encode::Count;
 use crate::ledger::{Books, Ledger, SinkBook, SourceBook};
-use crate::spool::{DiskState, Queue};
+use crate::spool::{DiskState, Listed, Queues};
 
 /// Reads the books at each scrape.
 #[derive(Debug)]
 pub struct BooksCollector {
     /// The ledger.
     pub ledger: Arc<Ledger>,
-    /// The queues of the sinks, in the ledger's order.
-    pub queues: Vec<Arc<Queue>>,
+    /// The queues of the sinks.
+    pub queues: Queues,
     /// For ages.
     pub clock: Clock,
 }
@@ -30,6 +30,8 @@ pub(super) type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 impl Collector for BooksCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // First: each of them has an account in the books then.
+        let queues = self.queues.all();
         let books = self.ledger.snapshot();
         for (name, help, rows) in accounts(&books) {
             counts(&mut encoder, name, help, &rows)?;
@@ -37,29 +39,30 @@ impl Collector for BooksCollector {
         let wrong = vec![(Vec::new(), books.discrepancies().len() as f64)];
         let help = "Accounts that do not add up; anything but 0 is a bug";
         gauges(&mut encoder, "ledger_discrepancies", help, &wrong)?;
-        let (mut used, mut bounds, mut ages) = (Vec::new(), Vec::new(), Vec::new());
-        for (queue, book) in self.queues.iter().zip(&books.sinks) {
+        let (mut used, mut bounds, mut ages, mut left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for Listed { queue, leaving } in &queues {
             let (level, bound) = queue.fill_level();
-            let labels = || vec![("sink", book.name.as_str())];
+            let labels = || vec![("sink", books.sinks[queue.sink()].name.as_str())];
             let age = queue.oldest().map_or(0.0, |opened| self.clock.now().saturating_sub(opened).as_secs_f64());
             used.push((labels(), level as f64));
             bounds.push((labels(), bound as f64));
             ages.push((labels(), age));
+            left.push((labels(), f64::from(u8::from(*leaving))));
         }
         gauges(&mut encoder, "sink_queue_bytes", "Bytes of blocks that wait or are in flight", &used)?;
         gauges(&mut encoder, "sink_queue_limit_bytes", "Bound of the queue", &bounds)?;
         let help = "Age of the oldest record in the queue or in flight";
         gauges(&mut encoder, "sink_oldest_undelivered_seconds", help, &ages)?;
-        disks(&mut encoder, &self.queues, &books)
+        gauges(&mut encoder, "sink_left_config", "1 for a sink that a reload has left out; its queue is kept", &left)?;
+        disks(&mut encoder, &queues, &books)
     }
 }
 
 /// How the disks of the queues are doing; nothing without any.
-fn disks(encoder: &mut DescriptorEncoder<'_>, queues: &[Arc<Queue>], books: &Books) -> fmt::Result {
+fn disks(encoder: &mut DescriptorEncoder<'_>, queues: &[Listed], books: &Books) -> fmt::Result {
     let disks: Vec<(&str, DiskState)> = queues
         .iter()
-        .zip(&books.sinks)
-        .filter_map(|(queue, book)| queue.disk().map(|disk| (book.name.as_str(), disk)))
+        .filter_map(|Listed { queue, .. }| queue.disk().map(|disk| (books.sinks[queue.sink()].name.as_str(), disk)))
         .collect();
     if disks.is_empty() {
         return Ok(());

@@ -1,7 +1,8 @@
 //! The counters of the forward sources as metrics.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -9,17 +10,27 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::books::{Sample, counters, gauges};
 use crate::source::forward::ForwardStats;
 
-/// Reads the sources' counters at each scrape.
-#[derive(Debug)]
-pub struct ForwardCollector {
-    /// By the source's name.
-    pub sources: Vec<(Arc<str>, Arc<ForwardStats>)>,
+/// The counters of all sources that the process has had, by name; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct ForwardSources(Arc<Mutex<BTreeMap<Arc<str>, Arc<ForwardStats>>>>);
+
+impl ForwardSources {
+    /// The counters of the source with this name: a source that comes back goes on with what it had.
+    pub fn stats(&self, name: &Arc<str>) -> Arc<ForwardStats> {
+        Arc::clone(self.lock().entry(Arc::clone(name)).or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<ForwardStats>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
-impl ForwardCollector {
-    fn samples(&self, pick: fn(&ForwardStats) -> u64) -> Vec<Sample<'_>> {
-        self.sources.iter().map(|(name, stats)| (vec![("source", &**name)], pick(stats) as f64)).collect()
-    }
+/// Reads the sources' counters at each scrape.
+#[derive(Debug)]
+pub struct ForwardCollector(pub ForwardSources);
+
+fn samples(sources: &BTreeMap<Arc<str>, Arc<ForwardStats>>, pick: fn(&ForwardStats) -> u64) -> Vec<Sample<'_>> {
+    sources.iter().map(|(name, stats)| (vec![("source", &**name)], pick(stats) as f64)).collect()
 }
 
 type Reading = (&'static str, &'static str, fn(&ForwardStats) -> u64);
@@ -42,11 +53,13 @@ const COUNTERS: [Reading; 10] = [
 
 impl Collector for ForwardCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sources = self.0.lock().clone();
         for (name, help, pick) in COUNTERS {
-            counters(&mut encoder, &format!("source_{name}"), help, &self.samples(pick))?;
+            counters(&mut encoder, &format!("source_{name}"), help, &samples(&sources, pick))?;
         }
-        gauges(&mut encoder, "source_open_connections", "Open connections", &self.samples(|stats| stats.open.get()))?;
-        let ended: Vec<_> = self.sources.iter().map(|(name, stats)| (name, stats.ended())).collect();
+        let open = samples(&sources, |stats| stats.open.get());
+        gauges(&mut encoder, "source_open_connections", "Open connections", &open)?;
+        let ended: Vec<_> = sources.iter().map(|(name, stats)| (name, stats.ended())).collect();
         let rows: Vec<Sample<'_>> = ended
             .iter()
             .flat_map(|(name, by_reason)| {

@@ -34,6 +34,7 @@ struct Families {
     object_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     block_bytes: Family<SinkLabels, Histogram, fn() -> Histogram>,
     events: Family<EventLabels, Counter>,
+    reloads: Family<ResultLabels, Counter>,
     dead_letters: Family<LetterLabels, Counter>,
 }
 
@@ -68,6 +69,11 @@ struct EventLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct LetterLabels {
     component: String,
     reason: &'static str,
@@ -95,6 +101,7 @@ impl Metrics {
             object_bytes: Family::new_with_constructor(size_buckets),
             block_bytes: Family::new_with_constructor(size_buckets),
             events: Family::default(),
+            reloads: Family::default(),
             dead_letters: Family::default(),
         };
         let mut registry = Registry::with_prefix("logweir");
@@ -108,6 +115,7 @@ impl Metrics {
         registry.register_with_unit("sink_object_size", "Objects as stored", Unit::Bytes, f.object_bytes);
         registry.register_with_unit("sink_block_size", "Sealed blocks, compressed", Unit::Bytes, f.block_bytes);
         registry.register("events", "What was noticed and dealt with, by component and kind", f.events);
+        registry.register("config_reloads", "Attempts to reload the config by result", f.reloads);
         let help = "Dead letters by the sink or source that gave them up and why";
         registry.register("dead_letters", help, f.dead_letters);
         Self { registry: Arc::new(Mutex::new(registry)), families }
@@ -126,6 +134,11 @@ impl Metrics {
     /// Something worth counting happened `n` times in a source or elsewhere.
     pub fn event(&self, component: &str, kind: &'static str, n: u64) {
         self.families.event(component, kind, n);
+    }
+
+    /// An attempt to reload the config ended: `ok` or `failed`.
+    pub fn reload(&self, result: &'static str) {
+        self.families.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// A sink or source gave up `n` records or pieces of input, which are now dead letters.
@@ -188,7 +201,7 @@ impl SinkMetrics {
         self.families.retries.get_or_create(&ApiLabels { sink: self.name.to_string(), api }).inc();
     }
 
-    /// An object was closed: its stored bytes and why (`size`, `age`, `pressure`, `ack`, `drain`).
+    /// An object was closed: its stored bytes and why (`size`, `age`, `pressure`, `ack`, `drain`, `reload`).
     pub fn object(&self, bytes: u64, closed_by: &'static str) {
         let sink = self.name.to_string();
         self.families.objects.get_or_create(&ClosedLabels { sink: sink.clone(), by: closed_by }).inc();

@@ -5,24 +5,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::build::{BuiltSource, Pipeline};
-use super::worker::SourceIntake;
+use super::build::Pipeline;
+use super::parts::Common;
+use super::sinks::{Ended, Sinks};
+use super::sources::{Intakes, Sources};
 use super::{audit, metadata, report};
 use crate::admin::{self, AdminState};
-use crate::config::plan::{DrainPlan, SinkKind, SourceKind};
+use crate::config::Problems;
+use crate::config::plan::Plan;
 use crate::encode::Count;
-use crate::ledger::{Books, Ledger, SinkBook};
-use crate::sink::{Phase, SinkContext, file, stdout};
-use crate::source::Control;
-use crate::source::forward::{self, Resources};
+use crate::ledger::Books;
+use crate::sink::Phase;
 use crate::spool::Queue;
-use crate::spool::disk::Home;
 
 /// How much of the drain's timeout the sources may use to read what senders still write.
-const SOURCES_SHARE: f64 = 0.4;
+pub(super) const SOURCES_SHARE: f64 = 0.4;
 
 /// How a drain ended.
 #[derive(Clone, Debug)]
@@ -46,188 +47,137 @@ impl Drained {
     }
 }
 
-/// The tasks of a running pipeline and what is needed to end them in order.
-struct Running {
-    sources: JoinSet<()>,
-    /// Each tells its index.
-    sinks: JoinSet<usize>,
-    /// The sink that takes dead letters.
-    letters: Option<(usize, SinkContext, SinkKind)>,
-    /// The workers' timers: they end with the process only.
-    timers: JoinSet<()>,
-    /// The queues' ways to their disks: they end when all else has.
-    keepers: JoinSet<()>,
+/// A running pipeline.
+pub(super) struct Running {
+    /// What it goes by.
+    pub(super) plan: Plan,
+    pub(super) common: Common,
+    pub(super) sources: Sources,
+    pub(super) sinks: Sinks,
     /// The admin server, the metadata fetch and the audit: ended without ceremony.
     helpers: JoinSet<()>,
-    control: Control,
-    phase: tokio::sync::watch::Sender<Phase>,
-    intakes: Vec<SourceIntake>,
-    queues: Vec<Arc<Queue>>,
-    ledger: Arc<Ledger>,
-    state: Arc<AdminState>,
-    /// The spool's directory, locked to the end.
-    _home: Option<Home>,
+    pub(super) state: Arc<AdminState>,
 }
 
 impl Pipeline {
     /// Runs until `stop` comes back, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Drained {
-        let drain = self.plan.drain;
+        self.run_with(stop, mpsc::channel(1).1).await
+    }
+
+    /// The same; each plan that comes over `plans` takes the place of the one before it, if it can.
+    pub async fn run_with(
+        self,
+        stop: impl Future<Output = ()>,
+        mut plans: mpsc::Receiver<Result<Plan, Problems>>,
+    ) -> Drained {
         let mut running = self.spawn().await;
-        let failed = tokio::select! {
-            () = stop => false,
-            Some(ended) = running.sinks.join_next() => fail("a sink", ended.map(drop)),
-            Some(ended) = running.sources.join_next() => fail("a source", ended),
-            Some(ended) = running.keepers.join_next() => fail("a spool's writer", ended),
-            Some(ended) = running.timers.join_next() => fail("a timer", ended),
+        let mut stop = std::pin::pin!(stop);
+        let failed = loop {
+            tokio::select! {
+                () = &mut stop => break false,
+                Some(plan) = plans.recv() => running.reload(plan).await,
+                Some(ended) = running.sinks.tasks.join_next() => match ended {
+                    Ok(Ended { name, phase: Phase::Draining, .. }) => {
+                        tracing::info!("sink {name}, which has left the config, has delivered all that it had");
+                    }
+                    Ok(Ended { phase: Phase::HandedOver, .. }) => {}
+                    ended => break fail("a sink", ended.map(drop)),
+                },
+                Some(ended) = running.sources.tasks.join_next() => match ended {
+                    Ok(true) => running.sources.forget(),
+                    ended => break fail("a source", ended.map(drop)),
+                },
+                Some(ended) = running.sinks.keepers.join_next() => break fail("a spool's writer", ended),
+                Some(ended) = running.sources.timers.join_next() => match ended {
+                    Err(error) if error.is_cancelled() => {}
+                    ended => break fail("a timer", ended),
+                }
+            }
         };
-        let before = report::dropped(&running.ledger.snapshot());
-        let (books, kept) = running.drain(drain).await;
+        // Whoever has more plans is to know that they are not taken any more.
+        drop(plans);
+        let before = report::dropped(&running.common.ledger.snapshot());
+        let (books, kept) = running.drain().await;
         report::print(&books, &kept);
         Drained { dropped: report::dropped(&books) - before, books, kept, failed }
     }
 
     async fn spawn(self) -> Running {
-        let Self { plan, clock, ledger, queues, sources, contexts, phase, admin, state, home } = self;
-        let (mut helpers, mut timers, mut keepers) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        for queue in queues.iter().filter(|queue| queue.is_on_disk()) {
-            keepers.spawn(Arc::clone(queue).keep());
-        }
-        let (mut sinks, mut tasks) = (JoinSet::new(), JoinSet::new());
+        let Self { plan, common, ready, queues, mut sinks, mut sources, admin, state } = self;
+        let mut helpers = JoinSet::new();
         if let Some(listener) = admin {
             helpers.spawn(admin::serve(listener, Arc::clone(&state)));
         }
-        helpers.spawn(audit::audit(Arc::clone(&ledger)));
-        let mut letters = None;
-        for (at, (context, sink)) in contexts.into_iter().zip(&plan.sinks).enumerate() {
-            if plan.dead_letters.as_ref().is_some_and(|letters| letters.sink == at) {
-                letters = Some((at, context.clone(), sink.kind.clone()));
-            }
-            sinks.spawn(run_sink(at, context, sink.kind.clone()));
-        }
-        let intakes: Vec<_> = sources.iter().map(|source| source.intake.clone()).collect();
-        for intake in intakes.clone() {
-            timers.spawn(async move { intake.tick().await });
-        }
+        helpers.spawn(audit::audit(Arc::clone(&common.ledger)));
+        sinks.run(&plan);
         if let Some(endpoint) = metadata::endpoint(plan.metadata) {
-            learn_metadata(&mut helpers, endpoint, &intakes, &state).await;
+            learn_metadata(&mut helpers, endpoint, &sources.intakes, &state).await;
         }
-        let control = Control::new();
-        for (source, planned) in sources.into_iter().zip(plan.sources) {
-            let BuiltSource { name, listeners, intake, stats, budget } = source;
-            let resources = Resources { clock, stats, budget };
-            let SourceKind::Forward(config) = planned.kind;
-            let shutdown = control.subscribe();
-            tasks.spawn(async move {
-                if let Err(error) = forward::serve(listeners, &config, &name, intake, resources, shutdown).await {
-                    tracing::error!("source {name} cannot go on: {error}");
-                }
-            });
-        }
+        sources.run(ready, || common.rules(&plan, &queues), plan.drain).await;
         state.ready.store(true, Ordering::Release);
-        Running {
-            sources: tasks,
-            sinks,
-            letters,
-            timers,
-            keepers,
-            helpers,
-            control,
-            phase,
-            intakes,
-            queues,
-            ledger,
-            state,
-            _home: home,
-        }
+        Running { plan, common, sources, sinks, helpers, state }
     }
 }
 
 impl Running {
     /// The books at the end, and by sink what stays on disk.
-    async fn drain(mut self, plan: DrainPlan) -> (Books, Vec<Count>) {
+    async fn drain(mut self) -> (Books, Vec<Count>) {
+        let plan = self.plan.drain;
         tracing::info!("draining for at most {:?}", plan.timeout);
         self.state.ready.store(false, Ordering::Release);
         let start = Instant::now();
         let deadline = start + plan.timeout;
 
-        self.control.drain(plan.quiet, start + plan.timeout.mul_f64(SOURCES_SHARE));
-        if timeout_at(deadline, self.control.reading_over()).await.is_err() {
-            tracing::warn!("a source did not stop reading in time");
-        }
-        self.intakes.iter().for_each(SourceIntake::finish);
+        self.sources.drain(plan, start, deadline).await;
         // Only now can no block come any more.
-        let _ = self.phase.send(Phase::Draining);
-        if timeout_at(deadline, self.sinks_end()).await.is_err() {
+        self.sinks.drain();
+        let queues: Vec<Arc<Queue>> = self.sinks.queues().cloned().collect();
+        if timeout_at(deadline, self.sinks.delivered()).await.is_err() {
             tracing::warn!("the drain's timeout is over, and its sinks have not delivered everything");
         }
-        self.sinks.shutdown().await;
-        self.queues.iter().for_each(|queue| queue.close());
-        let written = async { while self.keepers.join_next().await.is_some() {} };
+        self.sinks.tasks.shutdown().await;
+        queues.iter().for_each(|queue| queue.close());
+        let written = async { while self.sinks.keepers.join_next().await.is_some() {} };
         if timeout(plan.quiet, written).await.is_err() {
             tracing::warn!("the spool's disk did not take what was left in time");
         }
-        let dropped: u64 = self.queues.iter().map(|queue| queue.abandon("drain_timeout").records).sum();
+        let dropped: u64 = queues.iter().map(|queue| queue.abandon("drain_timeout").records).sum();
         if dropped > 0 {
             tracing::error!(records = dropped, "what waited in memory is dropped");
         }
         // A sink that was ended has let its requests go, but the runtime drops them in its own time; until then their
         // records are counted as waiting and their senders do not know.
         let landed = async {
-            for queue in &self.queues {
+            for queue in &queues {
                 while !queue.is_landed() {
                     queue.changed().await;
                 }
             }
         };
         let _ = timeout(plan.quiet, landed).await;
-        self.control.end();
-        // The last acks are written in no time or not at all.
-        let closed = async { while self.sources.join_next().await.is_some() {} };
-        let _ = timeout(plan.quiet, closed).await;
-        self.sources.shutdown().await;
-        self.timers.shutdown().await;
+        self.sources.end(plan.quiet).await;
         self.helpers.shutdown().await;
-        let books = self.ledger.snapshot();
-        let kept = |(queue, book): (&Arc<Queue>, &SinkBook)| match queue.is_on_disk() {
+        let books = self.common.ledger.snapshot();
+        let on_disk = |at: usize| queues.iter().any(|queue| queue.sink() == at && queue.is_on_disk());
+        let kept = books.sinks.iter().enumerate().map(|(at, book)| match on_disk(at) {
             true => book.waiting(),
             false => Count::default(),
-        };
-        let kept = self.queues.iter().zip(&books.sinks).map(kept).collect();
+        });
+        let kept = kept.collect();
         (books, kept)
-    }
-}
-
-impl Running {
-    /// Comes back when every sink has delivered what it had, dead letters included.
-    async fn sinks_end(&mut self) {
-        let mut letters_ended = false;
-        while let Some(ended) = self.sinks.join_next().await {
-            let Some((at, context, kind)) = &self.letters else { continue };
-            letters_ended |= ended.is_ok_and(|ended| ended == *at);
-            // Another sink has left dead letters when this one had already delivered all that waited.
-            if letters_ended && !context.queue.is_empty() {
-                letters_ended = false;
-                self.sinks.spawn(run_sink(*at, context.clone(), kind.clone()));
-            }
-        }
     }
 }
 
 /// Waits for the task metadata, but not long: the sockets are bound, so what senders write meanwhile waits in the
 /// kernel; afterwards records go without, until it arrives.
-async fn learn_metadata(
-    helpers: &mut JoinSet<()>,
-    endpoint: String,
-    intakes: &[SourceIntake],
-    state: &Arc<AdminState>,
-) {
-    intakes.iter().for_each(SourceIntake::expect_metadata);
+async fn learn_metadata(helpers: &mut JoinSet<()>, endpoint: String, intakes: &Intakes, state: &Arc<AdminState>) {
+    intakes.expect_metadata();
     let (known, wait) = tokio::sync::oneshot::channel();
-    let (intakes, state) = (intakes.to_vec(), Arc::clone(state));
+    let (intakes, state) = (intakes.clone(), Arc::clone(state));
     helpers.spawn(async move {
         let ecs = metadata::fetch(&endpoint).await;
-        intakes.iter().for_each(|intake| intake.set_metadata(Arc::clone(&ecs)));
+        intakes.set_metadata(&ecs);
         let _ = state.ecs.set(ecs);
         let _ = known.send(());
     });
@@ -245,24 +195,10 @@ fn fail(what: &str, ended: Result<(), JoinError>) -> bool {
     true
 }
 
-/// Runs a sink to its end and tells its index.
-async fn run_sink(at: usize, context: SinkContext, kind: SinkKind) -> usize {
-    match kind {
-        SinkKind::File(config) => file::run(context, config).await,
-        SinkKind::Stdout(_) => stdout::run(context).await,
-        #[cfg(feature = "aws")]
-        SinkKind::S3(config) => crate::sink::s3::run(context, config).await,
-        #[cfg(feature = "aws")]
-        SinkKind::CloudWatchLogs(config) => crate::sink::cloudwatch_logs::run(context, config).await,
-        #[cfg(not(feature = "aws"))]
-        SinkKind::S3(_) | SinkKind::CloudWatchLogs(_) => unreachable!("Pipeline::build refuses such a plan"),
-    }
-    at
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
 
     #[test]
     fn a_drain_that_leaves_records_waiting_is_not_clean() {

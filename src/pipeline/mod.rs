@@ -1,5 +1,5 @@
-//! Builds the pipeline from a plan, runs it and drains it. The only module that knows every other; it spawns the
-//! long-lived tasks, and each has an owner here that awaits it.
+//! Builds the pipeline from a plan, runs it, gives it other plans and drains it. The only module that knows every other;
+//! it spawns the long-lived tasks, and each has an owner here that awaits it.
 //!
 //! Build binds every socket first, in milliseconds, before AWS, DNS or metadata are asked for anything: the container
 //! runtime may already be waiting to write.
@@ -9,7 +9,11 @@ mod build;
 mod drain;
 mod metadata;
 mod outlet;
+mod parts;
+mod reload;
 pub mod report;
+mod sinks;
+mod sources;
 mod undecodable;
 mod worker;
 

@@ -116,6 +116,16 @@ impl Outlet {
         }
     }
 
+    /// How its blocks are kept and sealed.
+    pub(super) fn config(&self) -> OutletConfig {
+        self.config
+    }
+
+    /// Goes on with other times; its open blocks stay.
+    pub(super) fn set_config(&mut self, config: OutletConfig) {
+        self.config = config;
+    }
+
     /// The sink's queue.
     pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::outlet::{Outlet, OutletConfig, Pool};
-use super::worker::{SourceIntake, WorkerParts};
+use super::worker::{Rules, SourceIntake, WorkerParts};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -60,48 +60,14 @@ impl Rig {
             Queue::new(sink, QueueConfig { when_full, ..config }, Arc::clone(&ledger))
         };
         let queues: Vec<_> = (0..2).map(queue).collect();
-        let specs: Vec<_> = routes
-            .iter()
-            .zip(&names)
-            .map(|((when, sinks), name)| RouteSpec {
-                name: name.clone(),
-                when: (!when.is_empty()).then(|| (*when).into()),
-                sinks: sinks.to_vec(),
-                goes_on: false,
-            })
-            .collect();
+        let specs = specs(routes);
         let (clock, metrics) = (Clock::start(), Metrics::new());
         let intake = |(source, name): (usize, &str)| {
-            let router = Router::compile(&specs, LevelRules::default()).expect("the test writes valid conditions");
-            let config =
-                OutletConfig { seal_after: AGE, seal_awaited_after: Duration::from_secs(10), open_blocks, compression };
-            let outlets = queues.iter().map(|queue| {
-                let template = Template::parse("{service}/").expect("a valid template");
-                let partitioner = Partitioner::prefix(template, LevelRules::default());
-                let encoder = Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest));
-                Outlet::new(
-                    config,
-                    Arc::clone(queue),
-                    SinkMetrics::detached("test"),
-                    partitioner,
-                    encoder,
-                    Arc::<Pool>::default(),
-                )
-            });
-            let outlets = outlets.collect();
+            let rules = rules(&specs, &queues, open_blocks, compression);
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
-            let parts = WorkerParts {
-                source,
-                name: name.into(),
-                joiner,
-                metrics,
-                router,
-                outlets,
-                diverts: vec![divert, None],
-                open_limit: usize::MAX,
-                undecodable: None,
-                synced: watch::channel(()).1,
-            };
+            let (name, synced) = (name.into(), watch::channel(()).1);
+            let rules = Rules { diverts: vec![divert, None], ..rules };
+            let parts = WorkerParts { source, name, joiner, metrics, rules, undecodable: None, synced };
             SourceIntake::new(parts, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
@@ -134,6 +100,42 @@ impl Rig {
         }
         blocks.sort_by_key(|(sequence, ..)| *sequence);
         blocks.into_iter().map(|(_, partition, data)| (partition, inflate(&data))).collect()
+    }
+}
+
+fn specs(routes: &[(&str, &[usize])]) -> Vec<RouteSpec> {
+    let spec = |(at, (when, sinks)): (usize, &(&str, &[usize]))| RouteSpec {
+        name: format!("route-{at}"),
+        when: (!when.is_empty()).then(|| (*when).into()),
+        sinks: sinks.to_vec(),
+        goes_on: false,
+    };
+    routes.iter().enumerate().map(spec).collect()
+}
+
+/// The rules of one worker.
+fn rules(specs: &[RouteSpec], queues: &[Arc<Queue>], open_blocks: usize, compression: Compression) -> Rules {
+    let config =
+        OutletConfig { seal_after: AGE, seal_awaited_after: Duration::from_secs(10), open_blocks, compression };
+    let outlets = queues.iter().map(|queue| {
+        let template = Template::parse("{service}/").expect("a valid template");
+        let partitioner = Partitioner::prefix(template, LevelRules::default());
+        let encoder = Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest));
+        Outlet::new(
+            config,
+            Arc::clone(queue),
+            SinkMetrics::detached("test"),
+            partitioner,
+            encoder,
+            Arc::<Pool>::default(),
+        )
+    });
+    Rules {
+        router: Router::compile(specs, LevelRules::default()).expect("the test writes valid conditions"),
+        routes: (0..specs.len()).collect(),
+        outlets: outlets.collect(),
+        diverts: vec![None; queues.len()],
+        open_limit: usize::MAX,
     }
 }
 
@@ -180,6 +182,48 @@ async fn a_full_sink_stops_only_the_sources_that_route_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn other_rules_keep_the_open_blocks_of_sinks_that_stay_and_seal_the_others() {
+    let rig = Rig::new(&[("", &[0, 1])], u64::MAX, 64, Compression::None);
+    let intake = &rig.intakes[0];
+    intake.take(batch(&[of("web", "before")], Tickets::none()));
+    // The second sink comes first, and its block stays open; the other has other settings.
+    let turned = [Arc::clone(&rig.queues[1]), Arc::clone(&rig.queues[0])];
+    let other = rules(&specs(&[("", &[0])]), &turned, 64, Compression::None);
+    intake.change(other, &[Some(1), None], None);
+    rig.check_books();
+    let open = || rig.ledger.snapshot().sinks.iter().map(|book| book.open.records).collect::<Vec<_>>();
+    assert_eq!(open(), [0, 1]);
+    assert_eq!(rig.queues[0].lanes().len(), 1);
+    intake.take(batch(&[of("web", "after")], Tickets::none()));
+    assert_eq!(open(), [0, 2]);
+    intake.finish();
+    let lines = |blocks: Vec<(_, Vec<u8>)>| blocks.into_iter().map(|(_, lines)| lines.len()).collect::<Vec<_>>();
+    let (stayed, left) = (lines(rig.take_all(1).await), lines(rig.take_all(0).await));
+    assert_eq!((stayed.len(), left.len()), (1, 1), "one block of two lines, and one that was sealed");
+    assert!(stayed[0] > left[0]);
+    assert_eq!(rig.ledger.snapshot().routes[0].matched.records, 2);
+    rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_full_sink_goes_on_when_other_rules_leave_it_out() {
+    let rig = Rig::new(&[("", &[0])], 100_000, 64, Compression::None);
+    let intake = rig.intakes[0].clone();
+    intake.take(batch(&[of("web", &"x".repeat(300_000))], Tickets::none()));
+    let waiting = tokio::spawn(async move { intake.room().await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.is_finished());
+    // The same rules again: it is still full.
+    rig.intakes[0].change(rules(&specs(&[("", &[0])]), &rig.queues, 64, Compression::None), &[Some(0), Some(1)], None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.is_finished());
+    let other = rules(&specs(&[("", &[0])]), &rig.queues[1..], 64, Compression::None);
+    rig.intakes[0].change(other, &[Some(1)], None);
+    waiting.await.expect("it does not panic");
+    rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_sink_diverts_to_another_that_does_not_have_the_record_yet() {
     let routes: [(&str, &[usize]); 2] = [(r#"service == "both""#, &[0, 1]), ("", &[0])];
     let rig = Rig::with_divert(&routes, 100_000, 64, Compression::None, Some(1));
@@ -199,6 +243,15 @@ async fn a_full_sink_diverts_to_another_that_does_not_have_the_record_yet() {
     assert_eq!(rig.take_all(0).await.len(), 1);
     let diverted: Vec<_> = rig.take_all(1).await.into_iter().map(|(_, line)| line).collect();
     assert!(String::from_utf8(diverted.concat()).expect("lines").contains("diverted"));
+    // By rules that divert no more, it keeps what is routed to it.
+    for log in [&*long, "kept"] {
+        rig.intakes[0].change(rules(&specs(&routes), &rig.queues, 64, Compression::None), &[Some(0), Some(1)], None);
+        rig.intakes[0].take(batch(&[of("web", log)], Tickets::none()));
+        rig.intakes[0].finish();
+    }
+    let [a, b] = &rig.ledger.snapshot().sinks[..] else { panic!("two sinks") };
+    assert_eq!((a.queued.records, b.queued.records), (2, 0));
+    rig.check_books();
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::record::{EcsMetadata, Record, RecordBatch, Tickets};
 use crate::route::{Decision, Router};
+use crate::source::forward::JoinConfig;
 use crate::source::join::{JoinCounts, Joiner};
 use crate::source::{Excerpt, Intake};
 use crate::spool::Queue;
@@ -35,6 +36,20 @@ struct Tally {
     taken_over: Vec<Count>,
 }
 
+impl Tally {
+    fn of(routes: usize, sinks: usize) -> Self {
+        let by_sink = || vec![NONE; sinks];
+        Self {
+            routes: vec![NONE; routes],
+            sinks: by_sink(),
+            malformed: by_sink(),
+            diverted: by_sink(),
+            taken_over: by_sink(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Joins, routes and encodes the batches of one source.
 #[derive(Debug)]
 struct Worker {
@@ -47,6 +62,9 @@ struct Worker {
     metrics: Metrics,
     router: Router,
     decision: Decision,
+    /// By route: its index in the ledger.
+    routes: Vec<usize>,
+    /// By sink.
     outlets: Vec<Outlet>,
     /// By sink: which one takes its records when it is full.
     diverts: Vec<Option<usize>>,
@@ -61,8 +79,8 @@ struct Worker {
     wants_metadata: bool,
     tally: Tally,
     ledger: Arc<Ledger>,
-    /// By sink: whether this source has ever routed to it.
-    reached: Arc<[AtomicBool]>,
+    /// By sink.
+    gates: Arc<[Gate]>,
     joined: Vec<RecordBatch>,
     undecodable: Option<Arc<Undecodable>>,
     /// When the next block or partial line is due; the timer sleeps until then.
@@ -77,10 +95,10 @@ pub(super) struct SourceIntake(Arc<Shared>);
 struct Shared {
     worker: Mutex<Worker>,
     clock: Clock,
-    /// By sink.
-    queues: Vec<Arc<Queue>>,
-    /// By sink: whether this source has ever routed to it.
-    reached: Arc<[AtomicBool]>,
+    /// Of the rules in force.
+    gates: watch::Sender<Arc<[Gate]>>,
+    /// Nothing comes any more.
+    finished: AtomicBool,
     undecodable: Option<Arc<Undecodable>>,
     /// The worker's `due` has come nearer.
     nearer: Notify,
@@ -88,6 +106,29 @@ struct Shared {
     awaited: AtomicBool,
     /// Told whenever a queue has written to its disk.
     synced: watch::Receiver<()>,
+}
+
+/// What a source may have to wait for.
+#[derive(Debug)]
+struct Gate {
+    queue: Arc<Queue>,
+    /// Whether this source has ever routed to it.
+    reached: AtomicBool,
+}
+
+/// What a worker goes by; a reload brings others.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The conditions.
+    pub router: Router,
+    /// By route: its index in the ledger.
+    pub routes: Vec<usize>,
+    /// One a sink, in the plan's order.
+    pub outlets: Vec<Outlet>,
+    /// By sink: which one takes its records when it is full.
+    pub diverts: Vec<Option<usize>>,
+    /// Bytes that open blocks may hold.
+    pub open_limit: usize,
 }
 
 /// What a worker is made of.
@@ -101,35 +142,37 @@ pub(super) struct WorkerParts {
     pub joiner: Option<Joiner>,
     /// For what the joiner counts.
     pub metrics: Metrics,
-    /// The rules.
-    pub router: Router,
-    /// One a sink, in the ledger's order.
-    pub outlets: Vec<Outlet>,
-    /// By sink: which one takes its records when it is full.
-    pub diverts: Vec<Option<usize>>,
-    /// Bytes that open blocks may hold.
-    pub open_limit: usize,
+    /// What it goes by at first.
+    pub rules: Rules,
     /// Where to leave what cannot be read.
     pub undecodable: Option<Arc<Undecodable>>,
     /// Told whenever a queue has written to its disk.
     pub synced: watch::Receiver<()>,
 }
 
+impl Gate {
+    fn is_open(&self) -> bool {
+        !self.reached.load(Ordering::Relaxed) || !self.queue.is_blocking()
+    }
+}
+
+/// The gates of these outlets; those that were there before know what was reached.
+fn gates(outlets: &[Outlet], before: &[Gate]) -> Arc<[Gate]> {
+    let gate = |outlet: &Outlet| {
+        let queue = Arc::clone(outlet.queue());
+        let same = before.iter().find(|gate| Arc::ptr_eq(&gate.queue, &queue));
+        let reached = same.is_some_and(|gate| gate.reached.load(Ordering::Relaxed));
+        Gate { queue, reached: AtomicBool::new(reached) }
+    };
+    outlets.iter().map(gate).collect()
+}
+
 impl SourceIntake {
     /// A worker and the way to it.
     pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, router, outlets, diverts, open_limit, undecodable, synced } =
-            parts;
-        let queues: Vec<_> = outlets.iter().map(|outlet| Arc::clone(outlet.queue())).collect();
-        let reached: Arc<[AtomicBool]> = outlets.iter().map(|_| AtomicBool::new(false)).collect();
-        let tally = Tally {
-            routes: vec![NONE; ledger.books().routes.len()],
-            sinks: vec![NONE; outlets.len()],
-            malformed: vec![NONE; outlets.len()],
-            diverted: vec![NONE; outlets.len()],
-            taken_over: vec![NONE; outlets.len()],
-            ..Tally::default()
-        };
+        let WorkerParts { source, name, joiner, metrics, rules, undecodable, synced } = parts;
+        let Rules { router, routes, outlets, diverts, open_limit } = rules;
+        let gates = gates(&outlets, &[]);
         let worker = Worker {
             source,
             name,
@@ -140,14 +183,15 @@ impl SourceIntake {
             decision: Decision::default(),
             diverting: vec![None; outlets.len()],
             instead: Vec::new(),
+            tally: Tally::of(routes.len(), outlets.len()),
+            routes,
             outlets,
             diverts,
             open_limit,
             ecs: None,
             wants_metadata: false,
-            tally,
             ledger,
-            reached: Arc::clone(&reached),
+            gates: Arc::clone(&gates),
             joined: Vec::new(),
             undecodable: undecodable.clone(),
             due: None,
@@ -155,13 +199,60 @@ impl SourceIntake {
         Self(Arc::new(Shared {
             worker: Mutex::new(worker),
             clock,
-            queues,
-            reached,
+            gates: watch::Sender::new(gates),
+            finished: AtomicBool::new(false),
             undecodable,
             nearer: Notify::new(),
             awaited: AtomicBool::new(false),
             synced,
         }))
+    }
+
+    /// Goes by other rules from the next record on. `kept` tells by sink which outlet of the rules before it stays in
+    /// its place, with its open blocks; those of the others are sealed and go to their queues. Must be called within a
+    /// tokio runtime.
+    pub(super) fn change(&self, rules: Rules, kept: &[Option<usize>], join: Option<&JoinConfig>) {
+        let mut guard = self.worker();
+        let worker = &mut *guard;
+        let Rules { router, routes, outlets, diverts, open_limit } = rules;
+        let mut before: Vec<Option<Outlet>> = worker.outlets.drain(..).map(Some).collect();
+        let in_place = |(fresh, kept): (Outlet, &Option<usize>)| match kept.and_then(|at| before[at].take()) {
+            Some(mut outlet) => {
+                outlet.set_config(fresh.config());
+                outlet
+            }
+            None => fresh,
+        };
+        worker.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
+        for mut left in before.into_iter().flatten() {
+            left.seal_all();
+            left.dispatch();
+        }
+        worker.tally = Tally::of(routes.len(), worker.outlets.len());
+        worker.gates = gates(&worker.outlets, &worker.gates);
+        worker.diverting = vec![None; diverts.len()];
+        (worker.router, worker.routes, worker.diverts, worker.open_limit) = (router, routes, diverts, open_limit);
+        let now = self.0.clock.now();
+        if let Some(join) = join {
+            worker.join_by(join, now);
+        }
+        // Who waits for a queue that this source no longer fills, waits no more.
+        self.0.gates.send_replace(Arc::clone(&worker.gates));
+        worker.dispatch();
+        self.note_awaited(worker);
+        // Times may have become shorter.
+        worker.due = Some(now);
+        self.0.nearer.notify_one();
+    }
+
+    /// Whether both are ways to one worker.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether [`SourceIntake::finish`] was called.
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.finished.load(Ordering::Acquire)
     }
 
     /// Task metadata is on its way: records that come before it are counted.
@@ -215,6 +306,7 @@ impl SourceIntake {
         worker.route_all(joined, now);
         worker.outlets.iter_mut().for_each(Outlet::seal_all);
         worker.dispatch();
+        self.0.finished.store(true, Ordering::Release);
     }
 
     fn worker(&self) -> MutexGuard<'_, Worker> {
@@ -252,9 +344,20 @@ impl Intake for SourceIntake {
     }
 
     async fn room(&self) {
-        for (queue, reached) in self.0.queues.iter().zip(&*self.0.reached) {
-            if reached.load(Ordering::Relaxed) {
-                queue.room().await;
+        if self.0.gates.borrow().iter().all(Gate::is_open) {
+            return;
+        }
+        let mut changes = self.0.gates.subscribe();
+        loop {
+            let gates = Arc::clone(&changes.borrow_and_update());
+            let open = async {
+                for gate in gates.iter().filter(|gate| gate.reached.load(Ordering::Relaxed)) {
+                    gate.queue.room().await;
+                }
+            };
+            tokio::select! {
+                () = open => return,
+                Ok(()) = changes.changed() => {}
             }
         }
     }
@@ -360,16 +463,17 @@ impl Worker {
         if tally.discarded != NONE {
             *source.dropped.entry("route").or_default() += std::mem::take(&mut tally.discarded);
         }
-        for (book, count) in books.routes.iter_mut().zip(&mut tally.routes) {
-            book.matched += std::mem::take(count);
+        for (route, count) in self.routes.iter().zip(&mut tally.routes) {
+            books.routes[*route].matched += std::mem::take(count);
         }
-        for (sink, book) in books.sinks.iter_mut().enumerate() {
+        for (sink, gate) in self.gates.iter().enumerate() {
+            let book = &mut books.sinks[gate.queue.sink()];
             let (accepted, malformed) =
                 (std::mem::take(&mut tally.sinks[sink]), std::mem::take(&mut tally.malformed[sink]));
             book.accepted += accepted;
             book.open += accepted;
             if accepted != NONE {
-                self.reached[sink].store(true, Ordering::Relaxed);
+                gate.reached.store(true, Ordering::Relaxed);
             }
             let (diverted, taken_over) =
                 (std::mem::take(&mut tally.diverted[sink]), std::mem::take(&mut tally.taken_over[sink]));
@@ -394,6 +498,21 @@ impl Worker {
             }
         }
         self.outlets.iter_mut().for_each(Outlet::dispatch);
+    }
+
+    /// Joins by another config.
+    fn join_by(&mut self, config: &JoinConfig, now: Moment) {
+        match &mut self.joiner {
+            Some(joiner) if config.enabled => joiner.bound(config),
+            Some(joiner) => {
+                let mut joined = std::mem::take(&mut self.joined);
+                joiner.flush(&mut |batch| joined.push(batch));
+                self.route_all(joined, now);
+                self.tell_joined();
+                (self.joiner, self.told) = (None, JoinCounts::default());
+            }
+            None => self.joiner = config.enabled.then(|| Joiner::new(config)),
+        }
     }
 
     /// Brings what the joiner has counted into the metrics.

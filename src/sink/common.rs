@@ -12,7 +12,7 @@ use crate::config::value::{Size, Span};
 use crate::spool::WhenFull;
 
 /// When an object is closed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectConfig {
     /// Bytes as stored, after compression.
@@ -28,7 +28,7 @@ impl Default for ObjectConfig {
 }
 
 /// How long a sink tries.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// A request is given up, and its records are counted as dropped, when it has failed for so long.

@@ -17,6 +17,8 @@ pub enum Phase {
     /// No record will come in any more: close and send what waits now, return when the queue is empty. The pipeline
     /// ends a sink that has not returned by the deadline of the drain.
     Draining,
+    /// Another task takes from the queue: finish what was taken from it, take nothing more, return.
+    HandedOver,
 }
 
 /// What a sink's task works with.
@@ -32,7 +34,7 @@ pub struct SinkContext {
     pub clock: Clock,
     /// Random, per process (later kept in the spool directory); part of every object key.
     pub writer: Arc<str>,
-    /// What the process is doing.
+    /// What the process is doing, or with this sink.
     pub phase: watch::Receiver<Phase>,
     /// With `ack: delivered`: how long blocks that a sender waits for may wait for more records.
     pub ack_wait: std::time::Duration,
@@ -44,5 +46,10 @@ impl SinkContext {
     /// Whether the process drains.
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() == Phase::Draining
+    }
+
+    /// Whether another task has the queue.
+    pub fn is_handed_over(&self) -> bool {
+        *self.phase.borrow() == Phase::HandedOver
     }
 }

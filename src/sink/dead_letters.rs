@@ -32,6 +32,7 @@ pub struct DeadLetters {
 }
 
 /// Where dead letters go.
+#[derive(Debug)]
 pub struct Place {
     queue: Arc<Queue>,
     compression: Compression,
@@ -54,6 +55,11 @@ impl Place {
         let prefix = Mutex::new(Partitioner::prefix(prefix, LevelRules::default()));
         let (sink, metrics) = (metrics.sink(name), metrics.clone());
         Arc::new(Self { queue, compression, prefix, metrics, sink, clock })
+    }
+
+    /// Whether letters go to this queue.
+    pub fn is_in(&self, queue: &Arc<Queue>) -> bool {
+        Arc::ptr_eq(&self.queue, queue)
     }
 
     fn partition(&self, time: UnixNanos) -> Arc<Partition> {

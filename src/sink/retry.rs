@@ -39,6 +39,9 @@ pub enum GivenUp {
         /// The last failure.
         text: String,
     },
+    /// It failed, and another task has the sink's queue: that one may do better.
+    #[error("handed over to other settings")]
+    HandedOver,
 }
 
 impl GivenUp {
@@ -47,6 +50,7 @@ impl GivenUp {
         match self {
             Self::Rejected(reason, _) => reason,
             Self::Deadline { .. } => "retry_deadline",
+            Self::HandedOver => "abandoned",
         }
     }
 }
@@ -86,7 +90,25 @@ impl Retry {
     }
 
     /// Attempts until one is done. `api` names the request in log and metrics. Cancel safe if the attempt is.
-    pub async fn until_done<T, F, A>(&self, api: &'static str, mut attempt: F) -> Result<T, GivenUp>
+    pub async fn until_done<T, F, A>(&self, api: &'static str, attempt: F) -> Result<T, GivenUp>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Attempt<T>>,
+    {
+        self.repeat(api, attempt, false).await
+    }
+
+    /// The same for what can be begun anew: once the queue is handed over, the next failure is the last
+    /// ([`GivenUp::HandedOver`]).
+    pub async fn until_handed_over<T, F, A>(&self, api: &'static str, attempt: F) -> Result<T, GivenUp>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Attempt<T>>,
+    {
+        self.repeat(api, attempt, true).await
+    }
+
+    async fn repeat<T, F, A>(&self, api: &'static str, mut attempt: F, gives_way: bool) -> Result<T, GivenUp>
     where
         F: FnMut() -> A,
         A: Future<Output = Attempt<T>>,
@@ -110,7 +132,15 @@ impl Retry {
             self.metrics.retry(api);
             let pause = jittered(backoff).max(wish.unwrap_or_default().min(MAX_RETRY_AFTER));
             // The last attempt comes at the deadline, not a pause after it.
-            self.pause(pause.min(deadline - tried)).await;
+            let pause = self.pause(pause.min(deadline - tried));
+            if gives_way {
+                tokio::select! {
+                    () = self.handed_over() => return Err(GivenUp::HandedOver),
+                    () = pause => {}
+                }
+            } else {
+                pause.await;
+            }
             backoff = backoff.saturating_mul(2).min(self.policy.max.0);
         }
     }
@@ -120,6 +150,14 @@ impl Retry {
         if let Some(silent) = self.losses.line() {
             let reason = given_up.reason();
             tracing::error!(sink = %self.sink, reason, records, silent, "records dropped: {given_up}");
+        }
+    }
+
+    /// Comes back when another task has the queue.
+    async fn handed_over(&self) {
+        let mut phase = self.phase.clone();
+        if phase.wait_for(|phase| *phase == Phase::HandedOver).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -241,6 +279,19 @@ mod tests {
             })
             .await;
         (result, times.take().windows(2).map(|pair| pair[1] - pair[0]).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_begun_anew_gives_way_at_its_next_failure_and_the_rest_goes_on() {
+        let (retry, phase) = retry();
+        let fail = || async { Attempt::<()>::Retry(None, "down".into()) };
+        let given_way = tokio::join!(retry.until_handed_over("Test", fail), async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            phase.send_replace(Phase::HandedOver);
+        });
+        assert_eq!(given_way.0, Err(GivenUp::HandedOver));
+        assert_eq!(retry.until_handed_over("Test", || async { Attempt::Done(1) }).await, Ok(1), "it may still succeed");
+        assert!(matches!(retry.until_done("Test", fail).await, Err(GivenUp::Deadline { .. })));
     }
 
     #[tokio::test(start_paused = true)]

@@ -145,12 +145,11 @@ pub struct Joiner {
 impl Joiner {
     /// With the bounds of the config.
     pub fn new(config: &JoinConfig) -> Self {
-        let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-        Self {
-            enabled: config.enabled,
-            max_line: size(config.max_line.0).min(MAX_LINE),
-            buffer: size(config.buffer.0),
-            timeout: config.timeout.0,
+        let mut joiner = Self {
+            enabled: false,
+            max_line: 0,
+            buffer: 0,
+            timeout: Duration::ZERO,
             mark: memmem::Finder::new(MARK),
             lines: HashMap::new(),
             ages: BTreeMap::new(),
@@ -158,7 +157,18 @@ impl Joiner {
             sequence: 0,
             ready: Vec::new(),
             counts: JoinCounts::default(),
-        }
+        };
+        joiner.bound(config);
+        joiner
+    }
+
+    /// Goes on with other bounds. Lines that wait are let go by them when the next part comes, or when they expire.
+    pub fn bound(&mut self, config: &JoinConfig) {
+        let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        self.enabled = config.enabled;
+        self.max_line = size(config.max_line.0).min(MAX_LINE);
+        self.buffer = size(config.buffer.0);
+        self.timeout = config.timeout.0;
     }
 
     /// Takes the parts out of a batch, gives the rest to `out`, and each line that became whole in the place of the

@@ -11,7 +11,7 @@ use std::future::Future;
 use crate::record::RecordBatch;
 
 pub use excerpt::Excerpt;
-pub use shutdown::{Control, Phase, Shutdown};
+pub use shutdown::{Control, Phase, Shutdown, Told};
 
 /// What a source hands its batches to.
 pub trait Intake: Clone + Send + Sync + 'static {

@@ -52,6 +52,11 @@ impl Control {
         Shutdown { phase: self.phase.subscribe(), reading: Some(self.reading.clone()) }
     }
 
+    /// Tells, as long as it lives, whether the sources were told to end.
+    pub fn watch(&self) -> Told {
+        Told(self.phase.subscribe())
+    }
+
     /// Lets the sources read what is still coming, then stop.
     pub fn drain(&self, quiet: Duration, deadline: Instant) {
         self.phase.send_replace(Phase::Drain { quiet, deadline });
@@ -74,6 +79,17 @@ impl Control {
 impl Default for Control {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Whether a source was told to end.
+#[derive(Debug)]
+pub struct Told(watch::Receiver<Phase>);
+
+impl Told {
+    /// Whether it was.
+    pub fn is_told(&self) -> bool {
+        *self.0.borrow() != Phase::Run
     }
 }
 

@@ -49,8 +49,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) limits: Limits,
-    /// Blocks that are known one by one.
-    ready: usize,
     /// None while it is being written with, and after the end.
     store: Mutex<Option<Box<Store>>>,
     /// Something to write or to read back.
@@ -128,11 +126,9 @@ impl Queue {
             ..OnDisk::default()
         };
         let state = State { next_sequence: store.next_sequence(), disk: Some(disk), ..State::default() };
-        let ready = usize::try_from(config.bound / BOUND_PER_READY).unwrap_or(READY).clamp(READY / 64, READY);
-        let refill = store.refill(ready.min(REFILL));
+        let refill = store.refill(ready(config.bound).min(REFILL));
         let cold = store.is_cold();
-        let keeper =
-            Keeper { limits, ready, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
+        let keeper = Keeper { limits, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
         let queue = Arc::new(Self::with(sink, config, ledger, state, Some(keeper)));
         // What cannot be read now is tried again by the keeper.
         queue.refilled(&mut queue.state(), refill.unwrap_or_default(), cold);
@@ -288,7 +284,7 @@ impl Queue {
 
     /// What is to be written now, and how many blocks should be read back; none if there is nothing to do.
     fn gather(&self) -> Option<(Commit, usize)> {
-        let ready = self.keeper.as_ref()?.ready;
+        let ready = ready(self.config().bound);
         let mut guard = self.state();
         let state = &mut *guard;
         let disk = state.disk.as_mut()?;
@@ -379,7 +375,7 @@ impl Queue {
                 state.advance();
             }
             self.refilled(state, refill, cold);
-            if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config.when_full == WhenFull::DropOldest {
+            if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config().when_full == WhenFull::DropOldest {
                 settled.extend(self.make_room(state));
             }
             failed
@@ -499,6 +495,11 @@ impl Queue {
         self.freed.notify_waiters();
         self.changed.notify_one();
     }
+}
+
+/// How many blocks are known one by one, by the queue's share of the memory.
+pub(super) fn ready(bound: u64) -> usize {
+    usize::try_from(bound / BOUND_PER_READY).unwrap_or(READY).clamp(READY / 64, READY)
 }
 
 impl Keeper {

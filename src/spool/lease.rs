@@ -75,6 +75,14 @@ impl Lease {
         self.slots.iter().map(|slot| &slot.meta)
     }
 
+    /// The queue that it was taken from.
+    pub fn queue(&self) -> Arc<Queue> {
+        match &self.receipt.0 {
+            Some(claim) => Arc::clone(&claim.queue),
+            None => unreachable!("a lease gives its claim away only at its end"),
+        }
+    }
+
     /// How many blocks.
     pub fn blocks(&self) -> usize {
         self.slots.len()
@@ -128,10 +136,7 @@ impl Lease {
             }
             false => read(places),
         };
-        let queue = match &self.receipt.0 {
-            Some(claim) => Arc::clone(&claim.queue),
-            None => unreachable!("a lease gives its claim away only at its end"),
-        };
+        let queue = self.queue();
         let mut data = Vec::with_capacity(range.len());
         for (at, found) in range.zip(read.into_iter().chain(std::iter::repeat(None))) {
             data.push(found.unwrap_or_else(|| {

@@ -49,9 +49,11 @@ pub struct QueueConfig {
 #[derive(Debug)]
 pub struct Queue {
     sink: usize,
-    pub(super) config: QueueConfig,
+    config: Mutex<QueueConfig>,
     ledger: Arc<Ledger>,
     state: Mutex<State>,
+    /// What a sink's task has begun and left to the next, each with the key of its object.
+    given_back: Mutex<Vec<(String, Lease)>>,
     /// Something to look at for the sink: a block became ready, or one under way came to its end.
     pub(super) changed: Notify,
     /// Bytes were let go.
@@ -73,31 +75,58 @@ impl Queue {
         state: State,
         keeper: Option<Keeper>,
     ) -> Self {
-        let state = Mutex::new(state);
-        Self { sink, config, ledger, state, changed: Notify::new(), freed: Notify::new(), keeper }
+        let (state, config) = (Mutex::new(state), Mutex::new(config));
+        Self {
+            sink,
+            config,
+            ledger,
+            state,
+            given_back: Mutex::default(),
+            changed: Notify::new(),
+            freed: Notify::new(),
+            keeper,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// How it is bounded now.
+    pub fn config(&self) -> QueueConfig {
+        *self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Bounds it anew. What waits stays, though it be more than the new bound.
+    pub fn set_config(&self, config: QueueConfig) {
+        *self.config.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = config;
+        self.freed.notify_waiters();
+        self.look();
+    }
+
+    /// Has the sink's task look at the queue.
+    pub fn look(&self) {
+        self.changed.notify_one();
+    }
+
     /// Gives a sealed block its place and sequence; its records move from `open` to `queued`. At the bound, the policy
     /// drops the oldest blocks, or this one: then there is no sequence.
     pub fn reserve(&self, meta: BlockMeta) -> Option<u64> {
         let mut dropped = Vec::new();
+        let QueueConfig { bound, when_full } = self.config();
         let sequence = {
             let mut state = self.state();
             let len = meta.plain_len;
-            let full = |state: &State| state.used > 0 && state.used + len > self.config.bound;
+            let full = |state: &State| state.used > 0 && state.used + len > bound;
             let mut books = self.ledger.books();
             let book = &mut books.sinks[self.sink];
             book.open -= meta.count;
-            if self.config.when_full == WhenFull::DropNewest && full(&state) {
+            if when_full == WhenFull::DropNewest && full(&state) {
                 *book.dropped.entry("queue_full").or_default() += meta.count;
                 dropped.push(meta);
                 None
             } else {
-                while self.config.when_full == WhenFull::DropOldest && full(&state) {
+                while when_full == WhenFull::DropOldest && full(&state) {
                     let ready = state.pop_oldest(false).map(|slot| slot.meta);
                     let oldest = ready.or_else(|| state.pop_pending().map(|pending| pending.meta));
                     let Some(oldest) = oldest else { break };
@@ -203,6 +232,17 @@ impl Queue {
         Lease::new(Arc::clone(self), flight, slots)
     }
 
+    /// Leaves what was taken to the task that has the queue now; the object that it was to be keeps its key.
+    pub fn give_back(&self, key: String, lease: Lease) {
+        self.given_back.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((key, lease));
+        self.look();
+    }
+
+    /// Takes what was given back; it is in flight as before.
+    pub fn take_given_back(&self) -> Vec<(String, Lease)> {
+        std::mem::take(&mut self.given_back.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
     /// The partitions that have ready blocks, in no particular order.
     pub fn lanes(&self) -> Vec<LaneState> {
         let state = self.state();
@@ -226,14 +266,15 @@ impl Queue {
 
     /// Whether the queue is at or over its bound.
     pub fn is_full(&self) -> bool {
-        self.state().used >= self.config.bound
+        self.state().used >= self.config().bound
     }
 
     /// Whether its sources have to wait: the queue is at or over its bound and blocks then, or a disk that works has
     /// not yet written what it was given.
     pub fn is_blocking(&self) -> bool {
+        let QueueConfig { bound, when_full } = self.config();
         let state = self.state();
-        let full = self.config.when_full == WhenFull::Block && state.used >= self.config.bound;
+        let full = when_full == WhenFull::Block && state.used >= bound;
         full || (state.unwritten >= UNWRITTEN && state.disk.as_ref().is_some_and(OnDisk::takes))
     }
 
@@ -252,7 +293,7 @@ impl Queue {
 
     /// Bytes in memory that wait or are in flight, and the bound.
     pub fn fill_level(&self) -> (u64, u64) {
-        (self.state().used, self.config.bound)
+        (self.state().used, self.config().bound)
     }
 
     /// Bytes where blocks wait, and the bound: of the disk while it works, else of the memory.
@@ -260,7 +301,7 @@ impl Queue {
         let state = self.state();
         match (&state.disk, &self.keeper) {
             (Some(disk), Some(keeper)) if disk.failure.is_none() => (disk.used, keeper.limits.quota),
-            _ => (state.used, self.config.bound),
+            _ => (state.used, self.config().bound),
         }
     }
 
@@ -293,6 +334,7 @@ impl Queue {
     /// Drops all that waits in memory, counted under `reason`, so that a sender repeats it. What is in flight is left
     /// alone, and what is on disk stays there for the next start.
     pub fn abandon(&self, reason: &'static str) -> Count {
+        drop(self.take_given_back());
         let dropped: Vec<BlockMeta> = {
             let mut state = self.state();
             let mut dropped = Vec::new();

@@ -9,9 +9,9 @@ use std::time::Duration;
 use logweir::clock::Clock;
 use logweir::record::msgpack::write;
 use logweir::record::{RecordBatch, Tickets};
-use logweir::source::forward::{Address, Budget, ForwardConfig, ForwardStats, Listeners, Resources, serve};
+use logweir::source::forward::{Address, Budget, ForwardConfig, ForwardStats, Listeners, Resources, Setup, serve};
 use logweir::source::{Control, Intake};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -128,7 +128,7 @@ pub(crate) struct Source {
     pub(crate) stats: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) addresses: Vec<Address>,
-    pub(crate) task: JoinHandle<std::io::Result<()>>,
+    pub(crate) task: JoinHandle<()>,
 }
 
 impl Source {
@@ -142,13 +142,15 @@ impl Source {
         let config: ForwardConfig = serde_json::from_value(keys).expect("a forward config");
         let listeners = Listeners::bind(&config).expect("loopback is free");
         let (collector, control) = (Collector::new(), Control::new());
-        let addresses = listeners.addresses().to_vec();
+        let addresses = listeners.addresses();
         let stats = Arc::new(ForwardStats::default());
         let budget = Arc::new(Budget::new(BUDGET));
         let task = tokio::spawn({
             let (collector, shutdown) = (collector.clone(), control.subscribe());
-            let resources = Resources { clock: Clock::start(), stats: Arc::clone(&stats), budget: Arc::clone(&budget) };
-            async move { serve(listeners, &config, "forward", collector, resources, shutdown).await }
+            let resources = Resources { clock: Clock::start(), stats: Arc::clone(&stats) };
+            let setup = Setup::new(listeners, &config, Arc::clone(&budget)).expect("file descriptors");
+            let changes = mpsc::channel(1).1;
+            async move { serve(setup, "forward", collector, resources, changes, shutdown).await }
         });
         Self { collector, control, stats, budget, addresses, task }
     }

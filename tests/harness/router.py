@@ -100,13 +100,13 @@ class Ledger:
 class Router:
     """`logweir run` with a config; use it as a context manager or by `start` and `stop`."""
 
-    def __init__(self, config, directory, env=None, wrapper=()):
+    def __init__(self, config, directory, env=None, wrapper=(), arguments=()):
         self.directory = Path(directory)
         self.config_path = self.directory / "router.yaml"
         # JSON is YAML; a test that cares for the notation gives text.
         self.config_path.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
         self.env = env or {}
-        self.wrapper = list(wrapper)
+        self.wrapper, self.arguments = list(wrapper), list(arguments)
         self.lines, self.stdout_lines = [], []
         self.process = None
         self.ended = False
@@ -125,7 +125,7 @@ class Router:
 
     def spawn(self):
         """Starts the process, which need not listen yet."""
-        command = [*self.wrapper, binary(), "run", "--config", str(self.config_path)]
+        command = [*self.wrapper, binary(), "run", "--config", str(self.config_path), *self.arguments]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -164,8 +164,8 @@ class Router:
         return next(m[1] for m in map(re.compile(r"admin on (http://[^/\s]+)").search, list(self.lines)) if m)
 
     def addresses(self, source="forward"):
-        """Where a source listens, as it said: `unix:///path` and `tcp://host:port` with the real port."""
-        for line in list(self.lines):
+        """Where a source listens, as it said last: `unix:///path` and `tcp://host:port` with the real port."""
+        for line in reversed(list(self.lines)):
             if match := re.search(rf"source {re.escape(source)} listens on (.*)", line):
                 return match[1].split(", ")
         raise AssertionError(f"source {source} does not say where it listens")
@@ -195,6 +195,26 @@ class Router:
 
     def sink(self, name, what):
         return self.ledger()["sinks"][name][what]["records"]
+
+    def write(self, config):
+        """Replaces the config's file as editors and orchestrators do: written aside, renamed."""
+        aside = self.config_path.with_suffix(".new")
+        aside.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
+        aside.rename(self.config_path)
+
+    def reloads(self):
+        """How many reloads went well, and how many did not."""
+        reloads = self.status()["config_reloads"]
+        return reloads["succeeded"], reloads["failed"]
+
+    def reload(self, config, goes=True):
+        """Gives it another config and waits until it runs, or is refused."""
+        succeeded, failed = self.reloads()
+        self.write(config)
+        self.signal(signal.SIGHUP)
+        expected = (succeeded + 1, failed) if goes else (succeeded, failed + 1)
+        eventually(lambda: sum(self.reloads()) > succeeded + failed, "the reload")
+        assert self.reloads() == expected, self.stderr
 
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)

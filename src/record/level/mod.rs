@@ -60,7 +60,7 @@ impl std::fmt::Display for Level {
 }
 
 /// Where levels are looked for (`level:` in the config).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LevelRules {
     /// Fields to look at, any case, in this order.

@@ -11,7 +11,7 @@ use crate::encode::{Message, Oversize};
 use crate::sink::common::{FullPolicy, RetryConfig};
 
 /// Requests to CloudWatch Logs, built by its limits.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CloudWatchLogsConfig {
     /// Region; without it what the AWS SDK finds (`AWS_REGION`, profile).
@@ -55,7 +55,7 @@ pub struct CloudWatchLogsConfig {
 }
 
 /// How missing groups and streams are created.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Create {
     /// Off: a missing group or stream is an error of the sink.
@@ -105,7 +105,7 @@ pub enum BodyCompression {
 }
 
 /// When a request leaves.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// When its oldest entry has waited for so long, if it is not full before.

@@ -81,13 +81,20 @@ impl Delivery {
         let carried =
             Carried { block_bytes: lease.bytes(), request_bytes: plan.batches.iter().map(Batch::bytes).sum() };
         let mut batches = VecDeque::from(plan.batches);
-        let mut refusals = 0;
+        let (mut refusals, mut fresh) = (0, true);
         // Ends: each turn takes a batch away, or puts two smaller ones in its place.
         while let Some(batch) = batches.pop_front() {
             let batch = Arc::new(batch);
             let body = self.bodies.build(&target, &blocks, Arc::clone(&batch)).await;
             let batch = Arc::unwrap_or_clone(batch);
-            match self.retry.until_done("PutLogEvents", || self.put(&target, &body)).await {
+            let put = || self.put(&target, &body);
+            // What AWS has of a flight is not sent again.
+            let sent = match fresh {
+                true => self.retry.until_handed_over("PutLogEvents", put).await,
+                false => self.retry.until_done("PutLogEvents", put).await,
+            };
+            fresh = false;
+            match sent {
                 Ok(Answer::Taken(info)) => {
                     let refused = batch.rejects(info);
                     self.tell(&target, &refused);
@@ -107,6 +114,11 @@ impl Delivery {
                             rejects.join(batch.rejected(reason));
                         }
                     }
+                }
+                Err(GivenUp::HandedOver) => {
+                    drop(loaded);
+                    lease.queue().give_back(String::new(), lease);
+                    return Carried::default();
                 }
                 Err(given_up) => {
                     self.retry.lost(batch.count().records, &given_up);

@@ -16,8 +16,8 @@ use super::deliver::{Carried, Delivery};
 use super::request::LIMITS;
 use crate::aws::Access;
 use crate::encode::{Moment, Partition};
-use crate::sink::{Phase, SinkContext};
-use crate::spool::LaneState;
+use crate::sink::SinkContext;
+use crate::spool::{LaneState, Lease};
 
 /// Flights of one sink: with 300 ms a request, 64 of them carry 200 MB/s.
 const MAX_FLIGHTS: usize = 64;
@@ -79,6 +79,14 @@ impl Dispatcher {
     async fn run(mut self) {
         let mut phase = self.context.phase.clone();
         loop {
+            if self.context.is_handed_over() {
+                // What this task was told of last may have been for the other.
+                self.context.queue.look();
+                while let Some(landed) = self.flights.join_next_with_id().await {
+                    self.landed(landed);
+                }
+                return self.delivery.finish().await;
+            }
             let draining = self.context.is_draining();
             let next = self.launch(draining);
             if draining && self.flights.is_empty() && self.context.queue.is_empty() {
@@ -90,7 +98,7 @@ impl Dispatcher {
                 () = sleep_until(wake) => {}
                 Some(landed) = self.flights.join_next_with_id() => self.landed(landed),
                 // An error means that the pipeline is gone: the task is ended from outside.
-                Ok(_) = phase.wait_for(|phase| *phase == Phase::Draining), if !draining => {}
+                Ok(()) = phase.changed() => {}
             }
         }
     }
@@ -100,6 +108,10 @@ impl Dispatcher {
         let now = self.context.clock.now();
         let all = draining || self.context.queue.is_pressed();
         let mut next = None;
+        // A handful that the task before this one had in flight; one more or less at a time does no harm.
+        for (_, lease) in self.context.queue.take_given_back() {
+            self.send(lease);
+        }
         let mut lanes = self.context.queue.lanes();
         lanes.sort_by_key(|lane| lane.opened);
         for lane in lanes {
@@ -133,17 +145,24 @@ impl Dispatcher {
     }
 
     fn start(&mut self, partition: &Arc<Partition>) {
-        let Some(lease) = self.context.queue.take(partition, self.flight_bytes()) else { return };
-        let Partition::Stream { group, stream } = &**partition else {
+        if let Some(lease) = self.context.queue.take(partition, self.flight_bytes()) {
+            self.send(lease);
+        }
+    }
+
+    /// Lets a flight begin; all blocks of a lease are of one partition.
+    fn send(&mut self, lease: Lease) {
+        let Some(partition) = lease.metas().next().map(|meta| Arc::clone(&meta.partition)) else { return };
+        let Partition::Stream { group, stream } = &*partition else {
             // Its partitioner makes streams only; were it otherwise, the records would be counted, not stuck.
             lease.dropped("rejected");
             return;
         };
         let new = || (Arc::new(Target { group: group.clone(), stream: stream.clone() }), 0);
-        let (target, flights) = self.streams.entry(Arc::clone(partition)).or_insert_with(new);
+        let (target, flights) = self.streams.entry(Arc::clone(&partition)).or_insert_with(new);
         *flights += 1;
         let task = self.flights.spawn(Arc::clone(&self.delivery).fly(Arc::clone(target), lease));
-        self.of_task.insert(task.id(), Arc::clone(partition));
+        self.of_task.insert(task.id(), partition);
     }
 
     fn landed(&mut self, landed: Result<(Id, Carried), JoinError>) {

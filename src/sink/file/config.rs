@@ -10,7 +10,7 @@ use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 use crate::sink::s3::default_prefix;
 
 /// The objects of the `s3` sink, on a local disk.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct FileConfig {
     /// Directory that the prefixes begin in; it is created when missing.

@@ -23,6 +23,9 @@ pub struct FileStore {
     metrics: SinkMetrics,
 }
 
+/// Tells apart what a process has opened: one that a config has replaced may still be writing.
+static STORES: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
@@ -49,7 +52,7 @@ pub struct FileUpload {
 impl FileStore {
     /// A store below `root`, which is created with the first object.
     pub fn new(root: PathBuf, writer: &str, sink: usize, metrics: SinkMetrics) -> Self {
-        let writer = format!("{writer}-{sink}");
+        let writer = format!("{writer}-{sink}-{}", STORES.fetch_add(1, Ordering::Relaxed));
         let turn = Arc::new(Semaphore::new(1));
         let inner = Inner { root, writer, turn, staging: Mutex::default(), next: AtomicU64::new(0) };
         Self { inner: Arc::new(inner), metrics }

@@ -22,6 +22,8 @@ pub(super) enum ClosedBy {
     Age,
     /// The queue is three quarters full.
     Pressure,
+    /// The sink goes on with other settings.
+    Reload,
 }
 
 impl ClosedBy {
@@ -33,6 +35,7 @@ impl ClosedBy {
             Self::Ack => "ack",
             Self::Age => "age",
             Self::Pressure => "pressure",
+            Self::Reload => "reload",
         }
     }
 }

@@ -38,8 +38,8 @@ pub struct Objects {
     pub retry: RetryConfig,
 }
 
-/// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left; dropped
-/// before that, what is under way is counted as abandoned.
+/// Delivers the blocks of the sink's queue as objects. Returns when the process drains and nothing is left, or when
+/// the queue is handed over and what was begun is done; dropped before that, what is under way is counted as abandoned.
 pub async fn run<S: ObjectStore>(context: SinkContext, objects: Objects, store: S) {
     let limits = Limits::of(context.queue.fill_level().1);
     drive(context, objects, store, limits).await;
@@ -51,7 +51,15 @@ pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects
     let queue = Arc::clone(&context.queue);
     let clock = context.clock;
     let mut driver = Driver::new(context, objects, store, limits);
+    // Whoever would change it is there.
+    let mut led = true;
     loop {
+        if driver.context.is_handed_over() {
+            return driver.finish().await;
+        }
+        if driver.draining.is_none() && (!led || driver.context.is_draining()) {
+            driver.draining = Some(clock.now());
+        }
         let due = driver.step(clock.now());
         if driver.draining.is_some() && driver.is_idle() && queue.is_empty() {
             return;
@@ -61,11 +69,7 @@ pub(super) async fn drive<S: ObjectStore>(context: SinkContext, objects: Objects
             () = queue.changed() => {}
             () = tokio::time::sleep_until(clock.instant(due.unwrap_or_default())), if due.is_some() => {}
             // Whoever would say so is gone: then there is nothing to wait for either.
-            changed = phase.changed(), if driver.draining.is_none() => {
-                if changed.is_err() || driver.context.is_draining() {
-                    driver.draining = Some(clock.now());
-                }
-            }
+            changed = phase.changed(), if led => led = changed.is_ok(),
         }
     }
 }
@@ -90,6 +94,8 @@ struct Driver<S: ObjectStore> {
     requests: usize,
     /// Objects that the last process had begun.
     unfinished: VecDeque<(CutEntry, Lease)>,
+    /// Objects that the task before this one had begun.
+    given_back: VecDeque<(String, Lease)>,
     /// Objects in parts that no request is under way for.
     growing: HashMap<Arc<Partition>, Upload<S>>,
     /// Partitions whose growing object is in the hands of a request.
@@ -117,6 +123,7 @@ impl<S: ObjectStore> Driver<S> {
                 dead_letters: context.dead_letters.clone(),
             }),
             unfinished: context.queue.unfinished().into(),
+            given_back: VecDeque::new(),
             growing: HashMap::new(),
             busy: HashMap::new(),
             tasks: JoinSet::new(),
@@ -125,17 +132,54 @@ impl<S: ObjectStore> Driver<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.tasks.is_empty() && self.growing.is_empty() && self.unfinished.is_empty()
+        self.tasks.is_empty() && self.growing.is_empty() && self.unfinished.is_empty() && self.given_back.is_empty()
+    }
+
+    /// Brings what was begun to its end, and takes nothing more from the queue: that has another task.
+    async fn finish(mut self) {
+        // What has not begun again is left to the other, and so is what this task was told of last.
+        self.given_back.drain(..).for_each(|(key, lease)| self.context.queue.give_back(key, lease));
+        self.context.queue.look();
+        loop {
+            self.go_on();
+            while self.tasks.len() < self.requests
+                && let Some(partition) = self.growing.keys().next().cloned()
+                && let Some(upload) = self.growing.remove(&partition)
+            {
+                self.tasks.spawn(async move {
+                    upload.close(ClosedBy::Reload).await;
+                    None
+                });
+            }
+            match self.tasks.join_next_with_id().await {
+                Some(done) => self.finished(done),
+                None => return,
+            }
+        }
+    }
+
+    /// Begins anew what the last process or the last task left unfinished, as far as requests are free.
+    fn go_on(&mut self) {
+        if !self.context.is_handed_over() {
+            self.given_back.extend(self.context.queue.take_given_back());
+        }
+        while self.tasks.len() < self.requests
+            && let Some((cut, lease)) = self.unfinished.pop_front()
+        {
+            let whole = Whole::again(Arc::clone(&self.shared), cut.key, cut.upload, lease);
+            self.tasks.spawn(whole_task(whole, "restart"));
+        }
+        while self.tasks.len() < self.requests
+            && let Some((key, lease)) = self.given_back.pop_front()
+        {
+            let whole = Whole::again(Arc::clone(&self.shared), key, None, lease);
+            self.tasks.spawn(whole_task(whole, "reload"));
+        }
     }
 
     /// Begins what is due, as far as requests are free. Returns when to look again, unless something changes before.
     fn step(&mut self, now: Moment) -> Option<Moment> {
-        while self.tasks.len() < self.requests
-            && let Some((cut, lease)) = self.unfinished.pop_front()
-        {
-            let whole = Whole::again(Arc::clone(&self.shared), cut, lease);
-            self.tasks.spawn(whole_task(whole, "restart"));
-        }
+        self.go_on();
         loop {
             let mut candidates = self.candidates();
             // The oldest first, so that none starves behind a busy partition.

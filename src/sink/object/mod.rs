@@ -1,5 +1,5 @@
-//! Objects: sealed blocks of one partition, one after the other, closed by size, age, pressure, a waiting ack or the
-//! drain. The store behind them is S3 or a directory.
+//! Objects: sealed blocks of one partition, one after the other, closed by size, age, pressure, a waiting ack, the
+//! drain or a reload. The store behind them is S3 or a directory.
 //!
 //! [`run`] is the one task of such a sink. `cutter` decides when an object is closed, `driver` takes blocks from the
 //! queue and keeps up to [`REQUESTS`] requests under way, `upload` brings one object to its end whose parts go out as

@@ -38,6 +38,8 @@ struct World {
     fates: VecDeque<Fate>,
     /// Requests whose key begins so fail as long as it stands here.
     down: Option<&'static str>,
+    /// Requests are done, and their answers are lost.
+    unheard: bool,
     /// Requests that are refused.
     refused: Option<&'static str>,
     under_way: usize,
@@ -79,6 +81,13 @@ impl Fake {
         }
         Attempt::Done(data)
     }
+
+    fn heard<T>(&self, answer: Attempt<T>) -> Attempt<T> {
+        match self.world().unheard {
+            true => Attempt::Retry(None, "the answer is lost".into()),
+            false => answer,
+        }
+    }
 }
 
 impl<T> Attempt<T> {
@@ -96,10 +105,11 @@ impl ObjectStore for Fake {
     type Part = u32;
 
     async fn put(&self, key: &str, body: &[Bytes]) -> Attempt<()> {
-        self.request("put", key, body).await.map(|data| {
+        let answer = self.request("put", key, body).await.map(|data| {
             let before = self.world().objects.insert(key.into(), data);
             assert_eq!(before, None, "{key} is overwritten");
-        })
+        });
+        self.heard(answer)
     }
 
     async fn create(&self, key: &str) -> Attempt<FakeUpload> {
@@ -114,10 +124,11 @@ impl ObjectStore for Fake {
     }
 
     async fn part(&self, upload: &FakeUpload, number: u32, body: &[Bytes]) -> Attempt<u32> {
-        self.request("part", &upload.key, body).await.map(|data| {
+        let answer = self.request("part", &upload.key, body).await.map(|data| {
             upload.parts.lock().expect("no test panics in here").insert(number, data);
             number
-        })
+        });
+        self.heard(answer)
     }
 
     async fn abort(&self, upload: FakeUpload) -> Attempt<()> {
@@ -125,12 +136,13 @@ impl ObjectStore for Fake {
     }
 
     async fn complete(&self, upload: &FakeUpload, parts: &[u32]) -> Attempt<()> {
-        self.request("complete", &upload.key, &[]).await.map(|_| {
+        let answer = self.request("complete", &upload.key, &[]).await.map(|_| {
             let stored = upload.parts.lock().expect("no test panics in here");
             let object = parts.iter().flat_map(|part| stored[part].clone()).collect();
             let before = self.world().objects.insert(upload.key.clone(), object);
             assert_eq!(before, None, "{} is overwritten", upload.key);
-        })
+        });
+        self.heard(answer)
     }
 }
 
@@ -153,6 +165,7 @@ struct Setting {
     single_frame: bool,
     limits: Limits,
     deadline: u64,
+    writer: &'static str,
 }
 
 impl Default for Setting {
@@ -165,6 +178,7 @@ impl Default for Setting {
             single_frame: false,
             limits: LIMITS,
             deadline: 3600,
+            writer: "w",
         }
     }
 }
@@ -180,14 +194,14 @@ impl Bench {
     }
 
     fn with(queue: Arc<Queue>, store: Fake, clock: Clock, setting: Setting) -> Self {
-        let Setting { size, compression, single_frame, limits, deadline, .. } = setting;
+        let Setting { size, compression, single_frame, limits, deadline, writer, .. } = setting;
         let (phase, watched) = watch::channel(Phase::Running);
         let context = SinkContext {
             name: "archive".into(),
             queue: Arc::clone(&queue),
             metrics: SinkMetrics::detached("archive"),
             clock,
-            writer: "w".into(),
+            writer: writer.into(),
             phase: watched,
             ack_wait: Duration::from_secs(10),
             dead_letters: None,
@@ -389,6 +403,24 @@ async fn a_large_object_goes_out_in_parts_as_they_fill_and_lets_go_of_their_byte
     bench.drain().await;
     assert_eq!(bench.lines("a/"), bench.expected("a/"));
     assert_eq!(bench.book().delivered.records, 19);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_is_completed_when_the_queue_is_handed_over_and_the_rest_is_left() {
+    let mut bench = Bench::start(Setting { size: 10_000, limits: SMALL, ..Setting::default() });
+    for _ in 0..6 {
+        bench.push("a/", 20);
+    }
+    bench.pass(5).await;
+    assert_eq!(bench.calls(), [("create", 0), ("part", 100)]);
+    bench.push("b/", 20);
+    bench.phase.send_replace(Phase::HandedOver);
+    (&mut bench.driver).await.expect("the driver does not panic");
+    assert_eq!(bench.calls()[2..], [("complete", 0)]);
+    let book = bench.book();
+    assert_eq!((book.delivered.records, book.in_flight.records, book.queued.records), (5, 0, 2));
+    // The next task was told of everything.
+    bench.queue.changed().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,11 +148,20 @@ impl<S: ObjectStore> Upload<S> {
     async fn put(mut self, body: Body, by: ClosedBy) {
         let shared = Arc::clone(&self.shared);
         let Shared { store, retry, metrics, .. } = &*shared;
-        let sent = retry.until_done(S::APIS.put, || store.put(&self.key, &body.data)).await;
+        let put = || store.put(&self.key, &body.data);
+        // What came together from several looks at the queue could not be the same object again.
+        let sent = match self.pending.len() {
+            1 => retry.until_handed_over(S::APIS.put, put).await,
+            _ => retry.until_done(S::APIS.put, put).await,
+        };
         match sent {
             Ok(()) => {
                 metrics.object(body.len, by.as_str());
                 self.pending.into_iter().for_each(Lease::delivered);
+            }
+            Err(GivenUp::HandedOver) => {
+                let key = &self.key;
+                self.pending.into_iter().for_each(|lease| self.shared.queue.give_back(key.clone(), lease));
             }
             Err(given_up) => {
                 self.give_up(&given_up).await;
@@ -217,6 +226,7 @@ impl<S: ObjectStore> Upload<S> {
                 receipt.dropped(match given_up {
                     GivenUp::Deadline { .. } => UPLOAD_FAILED,
                     GivenUp::Rejected(reason, _) => reason,
+                    GivenUp::HandedOver => UPLOAD_FAILED,
                 });
             }
         }

@@ -14,7 +14,6 @@ use super::upload::{ABORT_WAIT, Body, Shared, corrupt};
 use super::{MAX_PARTS, NO_SUCH_UPLOAD, ObjectStore};
 use crate::encode::Compression;
 use crate::sink::retry::GivenUp;
-use crate::spool::disk::CutEntry;
 use crate::spool::{Lease, Loaded};
 
 /// How often an object is begun whose uploads somebody aborts.
@@ -27,22 +26,17 @@ pub(super) struct Whole<S: ObjectStore> {
     lease: Lease,
     /// The last process cut it, and may have begun this upload.
     before: Option<Option<String>>,
-    /// As its key says.
-    compression: Compression,
 }
 
 impl<S: ObjectStore> Whole<S> {
     /// An object that begins now.
     pub(super) fn new(shared: Arc<Shared<S>>, key: String, lease: Lease) -> Self {
-        let compression = shared.objects.compression;
-        Self { shared, key, lease, before: None, compression }
+        Self { shared, key, lease, before: None }
     }
 
-    /// One that the last process did not finish.
-    pub(super) fn again(shared: Arc<Shared<S>>, cut: CutEntry, lease: Lease) -> Self {
-        // The config may have another compression by now.
-        let compression = of_key(&cut.key, shared.objects.compression);
-        Self { shared, key: cut.key, lease, before: Some(cut.upload), compression }
+    /// One that the last process, or the last task, did not finish.
+    pub(super) fn again(shared: Arc<Shared<S>>, key: String, upload: Option<String>, lease: Lease) -> Self {
+        Self { shared, key, lease, before: Some(upload) }
     }
 
     /// Sends it, or gives it up.
@@ -69,6 +63,7 @@ impl<S: ObjectStore> Whole<S> {
                 self.shared.metrics.object(bytes, by);
                 self.lease.delivered();
             }
+            Err(GivenUp::HandedOver) => self.shared.queue.give_back(self.key, self.lease),
             Err(given_up) => {
                 self.give_up(&given_up).await;
                 self.lease.dropped(given_up.reason());
@@ -102,7 +97,7 @@ impl<S: ObjectStore> Whole<S> {
     /// Sends it; its bytes as sent.
     async fn try_send(&mut self) -> Result<u64, GivenUp> {
         let shared = Arc::clone(&self.shared);
-        let mut bodies = Bodies::new(&shared, &self.lease, self.compression);
+        let mut bodies = Bodies::new(&shared, &self.key, &self.lease);
         let first = bodies.next(&mut self.lease).await.map_err(corrupt)?;
         let len = first.body.len;
         if first.last && len == 0 {
@@ -111,10 +106,10 @@ impl<S: ObjectStore> Whole<S> {
         }
         if first.last {
             let attempt = || shared.store.put(&self.key, &first.body.data);
-            shared.retry.until_done(S::APIS.put, attempt).await?;
+            shared.retry.until_handed_over(S::APIS.put, attempt).await?;
             return Ok(len);
         }
-        let upload = shared.retry.until_done(S::APIS.create, || shared.store.create(&self.key)).await?;
+        let upload = shared.retry.until_handed_over(S::APIS.create, || shared.store.create(&self.key)).await?;
         if let Some(id) = S::id(&upload) {
             shared.queue.note_upload(self.lease.first(), id);
         }
@@ -133,7 +128,7 @@ impl<S: ObjectStore> Whole<S> {
         loop {
             let number = u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
             let attempt = || shared.store.part(upload, number, &part.body.data);
-            parts.push(shared.retry.until_done(S::APIS.part, attempt).await?);
+            parts.push(shared.retry.until_handed_over(S::APIS.part, attempt).await?);
             bytes += part.body.len;
             if part.last {
                 break;
@@ -142,16 +137,9 @@ impl<S: ObjectStore> Whole<S> {
             part = bodies.next(&mut self.lease).await.map_err(corrupt)?;
         }
         let attempt = || shared.store.complete(upload, &parts);
-        shared.retry.until_done(S::APIS.complete, attempt).await?;
+        shared.retry.until_handed_over(S::APIS.complete, attempt).await?;
         Ok(bytes)
     }
-}
-
-/// What an object of this name is compressed with: as the sink compresses now, if the name allows.
-fn of_key(key: &str, now: Compression) -> Compression {
-    let all = [now, Compression::Zstd(1), Compression::Gzip(6)];
-    let fits = |compression: &Compression| *compression != Compression::None && key.ends_with(compression.extension());
-    all.into_iter().find(fits).unwrap_or(Compression::None)
 }
 
 /// Bytes for one request, and what they count for in the queue.
@@ -173,10 +161,16 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn new<S>(shared: &Shared<S>, lease: &Lease, compression: Compression) -> Self {
+    fn new<S>(shared: &Shared<S>, key: &str, lease: &Lease) -> Self {
         // However large an object is, it has fewer parts than a store takes.
         let part = shared.limits.part.max(lease.bytes() / (MAX_PARTS as u64 * 9 / 10));
-        Self { compression, frame: None, single_frame: shared.objects.single_frame, part, at: 0 }
+        let objects = &shared.objects;
+        // An object of the last process, or the last task, keeps its name though the config has changed.
+        let compression = match key.ends_with(&objects.extension) {
+            true => objects.compression,
+            false => Compression::of(key),
+        };
+        Self { compression, frame: None, single_frame: objects.single_frame, part, at: 0 }
     }
 
     /// The next body: a part's worth, or what is left.

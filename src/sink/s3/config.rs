@@ -7,7 +7,7 @@ use crate::encode::{Compression, Format, LogJson};
 use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 
 /// Large compressed objects in S3.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// Name of the bucket.

@@ -24,7 +24,7 @@ const CHUNK: u64 = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Records as lines on standard output.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct StdoutConfig {
     /// How records become bytes.
@@ -50,8 +50,14 @@ async fn write_to<W: Write + Send + 'static>(context: SinkContext, out: W) {
     let mut alone = false;
     let trouble = Seldom::default();
     loop {
-        while let Some(lease) = queue.lanes().iter().find_map(|lane| queue.take(&lane.partition, CHUNK)) {
+        while !context.is_handed_over()
+            && let Some(lease) = queue.lanes().iter().find_map(|lane| queue.take(&lane.partition, CHUNK))
+        {
             out = deliver(lease, out, &context, &trouble).await;
+        }
+        if context.is_handed_over() {
+            // What this task was told of last may have been for the other.
+            return queue.look();
         }
         let draining = alone || context.is_draining();
         if draining && queue.is_empty() {
@@ -59,7 +65,7 @@ async fn write_to<W: Write + Send + 'static>(context: SinkContext, out: W) {
         }
         tokio::select! {
             () = queue.changed() => {}
-            changed = phase.changed(), if !draining => alone = changed.is_err(),
+            changed = phase.changed(), if !alone => alone = changed.is_err(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::switch;
 use crate::config::value::{Secret, Size, Span};
 
 /// Fluent Forward: Docker's fluentd driver, Fluent Bit, Fluentd, fluent-logger packages.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardConfig {
     /// Addresses to listen on: `unix:///path`, `tcp://host:port`, and `tls://host:port` for TCP with the certificate
@@ -48,7 +48,7 @@ pub enum AckMode {
 }
 
 /// Join of Docker's 16 KiB parts.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct JoinConfig {
     /// Off leaves the parts as they come.
@@ -74,7 +74,7 @@ impl switch::Switch for JoinConfig {
 }
 
 /// Files of a TLS server, in PEM. They are read again when they change.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
     /// The certificate, followed by those between it and its root.
@@ -89,7 +89,7 @@ pub struct TlsConfig {
 }
 
 /// The handshake of the Forward protocol: `shared_key` in Fluent Bit, `<security>` in Fluentd.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
     /// The key that both sides prove to know.
@@ -102,7 +102,7 @@ pub struct AuthConfig {
 }
 
 /// A user of the handshake.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
     /// The name.
@@ -112,7 +112,7 @@ pub struct UserConfig {
 }
 
 /// Bounds of a forward source.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForwardLimits {
     /// Longest frame; a longer one ends its connection.

@@ -64,9 +64,9 @@ pub(super) struct Shared<I> {
     /// What buffers may have beyond a base, and inflating at all.
     pub(super) budget: Arc<Budget>,
     /// Moves with every read: the drain looks whether it stands still.
-    pub(super) activity: AtomicU64,
+    pub(super) activity: Arc<AtomicU64>,
     /// Connections that wait for room in the queues, or for bytes of the budget.
-    pub(super) busy: AtomicUsize,
+    pub(super) busy: Arc<AtomicUsize>,
 }
 
 /// Why reading ended.

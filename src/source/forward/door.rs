@@ -68,7 +68,7 @@ pub(super) struct Door {
     pub(super) time: Duration,
     /// `limits.connections`
     pub(super) permits: Arc<Semaphore>,
-    pub(super) strangers: Strangers,
+    pub(super) strangers: Arc<Strangers>,
 }
 
 impl Door {

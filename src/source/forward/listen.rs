@@ -6,12 +6,13 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::ForwardConfig;
 use super::address::{Address, AddressError};
 use super::tls::{Tls, TlsError};
-use super::{ForwardConfig, TlsConfig};
 
 /// Connections that may wait to be accepted: every container of a host may come at once. The kernel caps it at
 /// `net.core.somaxconn`.
@@ -50,73 +51,105 @@ pub enum BindError {
 /// The bound sockets of a source: they take connections, which wait until [`fn@super::serve`] accepts them.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    pub(super) unix: Vec<(UnixListener, SocketFile)>,
-    pub(super) tcp: Vec<TcpListener>,
-    /// TCP with TLS inside.
-    pub(super) tls: Vec<TcpListener>,
-    /// Heartbeats, at the addresses of `tcp`.
-    pub(super) udp: Vec<UdpSocket>,
-    /// The certificate of `tls`; there when one of these is.
+    pub(super) bound: Vec<Bound>,
+    /// The certificate of `tls://` addresses; there when one of these is.
     pub(super) certificate: Option<Tls>,
-    addresses: Vec<Address>,
+}
+
+/// One address that is listened on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// As the config says.
+    wanted: Address,
+    /// With the port that the system chose for port 0.
+    local: Address,
+    pub(super) socket: Socket,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Unix(UnixListener, Arc<SocketFile>),
+    /// With the socket that answers heartbeats, if there is one.
+    Tcp(TcpListener, Option<UdpSocket>),
+    /// TCP with TLS inside.
+    Tls(TcpListener),
 }
 
 impl Listeners {
     /// Opens every address of the source, or none. Hosts that are names are resolved.
     pub fn bind(config: &ForwardConfig) -> Result<Self, BindError> {
+        Self::bind_beside(config, &[])
+    }
+
+    /// The same while `others` are open: an address that one of them has is shared with it, so that no peer finds it
+    /// closed when that one goes. A certificate is read anew.
+    pub fn bind_beside(config: &ForwardConfig, others: &[&Self]) -> Result<Self, BindError> {
         let mut listeners = Self::default();
         for text in &config.listen {
-            match text.parse()? {
-                Address::Unix(path) => listeners.bind_unix(path)?,
-                Address::Tcp(host) => listeners.bind_tcp(host)?,
-                Address::Tls(host) => listeners.bind_tls(host, config.tls.as_ref())?,
+            let wanted: Address = text.parse()?;
+            if matches!(wanted, Address::Tls(_)) && listeners.certificate.is_none() {
+                let config = config.tls.as_ref().ok_or_else(|| BindError::NoTls(wanted.clone()))?;
+                listeners.certificate = Some(Tls::open(config)?);
             }
+            let open = others.iter().flat_map(|other| &other.bound).find(|bound| bound.wanted == wanted);
+            listeners.bound.push(match open {
+                Some(bound) => bound.share().map_err(|error| failed(&wanted, error))?,
+                None => Bound::open(wanted)?,
+            });
         }
         Ok(listeners)
     }
 
+    /// The same sockets once more.
+    pub fn share(&self) -> io::Result<Self> {
+        let bound = self.bound.iter().map(Bound::share).collect::<io::Result<_>>()?;
+        Ok(Self { bound, certificate: None })
+    }
+
     /// Where the source listens, with the port that the system chose for port 0.
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<Address> {
+        self.bound.iter().map(|bound| bound.local.clone()).collect()
+    }
+}
+
+impl Bound {
+    fn open(wanted: Address) -> Result<Self, BindError> {
+        let fail = |error| failed(&wanted, error);
+        let (local, socket) = match &wanted {
+            Address::Unix(path) => {
+                make_way(path, &wanted)?;
+                let listener = UnixListener::bind(path).map_err(fail)?;
+                let file = SocketFile::of(path.clone()).map_err(fail)?;
+                rustix::net::listen(&listener, BACKLOG).map_err(|error| fail(error.into()))?;
+                listener.set_nonblocking(true).map_err(fail)?;
+                (wanted.clone(), Socket::Unix(listener, Arc::new(file)))
+            }
+            Address::Tcp(host) => {
+                let (listener, local) = tcp(host).map_err(fail)?;
+                // Only old fluentd asks over UDP; logs come over TCP all the same.
+                let tell = |error| tracing::warn!(address = %wanted, %error, "udp heartbeats are not answered");
+                (Address::Tcp(local.to_string()), Socket::Tcp(listener, heartbeats(local).map_err(tell).ok()))
+            }
+            // Without UDP heartbeats: a client that means TLS has nothing to say in the clear.
+            Address::Tls(host) => {
+                let (listener, local) = tcp(host).map_err(fail)?;
+                (Address::Tls(local.to_string()), Socket::Tls(listener))
+            }
+        };
+        Ok(Self { wanted, local, socket })
     }
 
-    fn bind_unix(&mut self, path: PathBuf) -> Result<(), BindError> {
-        let address = Address::Unix(path.clone());
-        let fail = |error| failed(&address, error);
-        make_way(&path, &address)?;
-        let listener = UnixListener::bind(&path).map_err(fail)?;
-        let file = SocketFile::of(path).map_err(fail)?;
-        rustix::net::listen(&listener, BACKLOG).map_err(|error| fail(error.into()))?;
-        listener.set_nonblocking(true).map_err(fail)?;
-        self.unix.push((listener, file));
-        self.addresses.push(address);
-        Ok(())
-    }
-
-    fn bind_tcp(&mut self, host: String) -> Result<(), BindError> {
-        let address = Address::Tcp(host.clone());
-        let (listener, local) = tcp(&host).map_err(|error| failed(&address, error))?;
-        match heartbeats(local) {
-            Ok(udp) => self.udp.push(udp),
-            // Only old fluentd asks over UDP; logs come over TCP all the same.
-            Err(error) => tracing::warn!(%address, %error, "udp heartbeats are not answered"),
-        }
-        self.tcp.push(listener);
-        self.addresses.push(Address::Tcp(local.to_string()));
-        Ok(())
-    }
-
-    /// Without UDP heartbeats: a client that means TLS has nothing to say in the clear.
-    fn bind_tls(&mut self, host: String, config: Option<&TlsConfig>) -> Result<(), BindError> {
-        let address = Address::Tls(host.clone());
-        if self.certificate.is_none() {
-            let config = config.ok_or_else(|| BindError::NoTls(address.clone()))?;
-            self.certificate = Some(Tls::open(config)?);
-        }
-        let (listener, local) = tcp(&host).map_err(|error| failed(&address, error))?;
-        self.tls.push(listener);
-        self.addresses.push(Address::Tls(local.to_string()));
-        Ok(())
+    /// The same socket once more: both take from one line of waiting connections.
+    fn share(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Socket::Unix(listener, file) => Socket::Unix(listener.try_clone()?, Arc::clone(file)),
+            Socket::Tcp(listener, udp) => {
+                Socket::Tcp(listener.try_clone()?, udp.as_ref().map(UdpSocket::try_clone).transpose()?)
+            }
+            Socket::Tls(listener) => Socket::Tls(listener.try_clone()?),
+        };
+        Ok(Self { wanted: self.wanted.clone(), local: self.local.clone(), socket })
     }
 }
 
@@ -245,6 +278,21 @@ mod tests {
         let _second = UnixListener::bind(&path).expect("free");
         drop(first);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_socket_that_is_shared_outlives_the_one_it_was_shared_with() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("fluent.sock");
+        let listen = serde_json::json!({ "listen": [unix(&path)[0], "tcp://127.0.0.1:0"] });
+        let config: ForwardConfig = serde_json::from_value(listen).expect("a forward config");
+        let first = Listeners::bind(&config).expect("free");
+        let second = Listeners::bind_beside(&config, &[&first]).expect("shared, not in use");
+        assert_eq!(second.addresses(), first.addresses());
+        drop(first);
+        UnixStream::connect(&path).expect("somebody listens");
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! This is the one place besides `pipeline` that spawns: a task a connection, all owned by the future of [`fn@serve`].
 
+mod accept;
 mod acks;
 mod address;
 mod budget;
@@ -22,6 +23,7 @@ mod listen;
 mod malformed;
 mod outline;
 mod serve;
+mod setup;
 mod stats;
 mod time;
 mod tls;
@@ -33,6 +35,7 @@ pub use entries::Tally;
 pub use listen::{BindError, Listeners};
 pub use malformed::Malformed;
 pub use serve::{Resources, serve};
+pub use setup::Setup;
 pub use stats::{Counter, ForwardStats};
 pub use tls::{Tls, TlsError};
 

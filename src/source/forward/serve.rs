@@ -1,25 +1,18 @@
-//! Accepting: connections within their bound, one task each, until the source is told to end.
+//! A source at work: one task a connection, until the source is told to end; its setup may change meanwhile.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::ForwardConfig;
-use super::budget::Budget;
 use super::connection::{self, End, Shared, Stage};
-use super::door::{Door, Entry, Guest, Strangers, Stream};
-use super::handshake::Keys;
-use super::listen::{Listeners, SocketFile};
+use super::door::{Entry, Guest, Stream};
+use super::setup::{Active, Lasting, Setup};
 use super::stats::ForwardStats;
 use super::tls::HangUpIsEnd;
 use crate::clock::Clock;
@@ -28,12 +21,6 @@ use crate::source::{Intake, Phase, Shutdown};
 /// Pause after an error of `accept`: out of file descriptors, most often, and the waiting connection would give the
 /// same error again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A peer that answers no probe for two minutes is gone. Load balancers drop idle connections after 350 s (NLB); the
-/// probes keep them open as well.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// In a drain, how often a quiet time is looked at for signs of life.
 const LOOKS: u32 = 4;
@@ -45,94 +32,74 @@ pub struct Resources {
     pub clock: Clock,
     /// Where it counts.
     pub stats: Arc<ForwardStats>,
-    /// What its connections may hold beyond their small buffers.
-    pub budget: Arc<Budget>,
 }
 
-/// Serves the bound sockets until `shutdown` says that it is enough; `name` is the source's name, for its log. Owns
-/// all tasks of its connections: dropping the future ends them at once.
+/// Serves the sockets of a setup until `shutdown` says that it is enough; what comes over `changes` takes the place of
+/// the setup before it. `name` is the source's name, for its log. Owns all tasks of its connections: dropping the
+/// future ends them at once.
 pub async fn serve<I: Intake>(
-    mut listeners: Listeners,
-    config: &ForwardConfig,
+    setup: Setup,
     name: &str,
     intake: I,
     resources: Resources,
+    mut changes: mpsc::Receiver<Setup>,
     mut shutdown: Shutdown,
-) -> io::Result<()> {
-    let Resources { clock, stats, budget } = resources;
-    let shared = Arc::new(Shared {
-        intake,
-        clock,
-        ack: config.ack.unwrap_or_default(),
-        frame_bound: config.limits.frame.0,
-        inflated_bound: config.limits.inflated.0,
-        frame_time: config.limits.frame_time.0,
-        stats,
-        budget,
-        activity: Default::default(),
-        busy: Default::default(),
-    });
-    let connections = (config.limits.connections as usize).clamp(1, Semaphore::MAX_PERMITS);
-    let door = Arc::new(Door {
-        tls: listeners.certificate.take().map(Arc::new),
-        keys: config.auth.as_ref().map(Keys::new),
-        time: config.limits.handshake_time.0,
-        permits: Arc::new(Semaphore::new(connections)),
-        strangers: Strangers::new(),
-    });
-    let mut source = Source { name, shared, door, tasks: JoinSet::new(), stage: watch::Sender::new(Stage::Reading) };
-    let (sockets, udp) = Sockets::open(listeners)?;
-    let mut beside = JoinSet::new();
-    for socket in udp {
-        beside.spawn(answer_heartbeats(socket, Arc::clone(&source.shared.stats)));
-    }
-    if let Some(tls) = &source.door.tls {
-        beside.spawn(Arc::clone(tls).keep_fresh(name.to_owned(), Arc::clone(&source.shared.stats)));
-    }
+) {
+    let mut lasting = Lasting::default();
+    let active = lasting.begin(setup, name, intake, &resources);
+    let mut source =
+        Source { name, resources, lasting, active, tasks: JoinSet::new(), stage: watch::Sender::new(Stage::Reading) };
     let (reading, over) = mpsc::channel(1);
-    source.read(sockets, reading, &mut shutdown).await;
-    drop(beside);
-    source.stage.send_replace(Stage::AcksOnly);
+    source.read(reading, &mut changes, &mut shutdown).await;
     source.finish(over, shutdown).await;
-    Ok(())
 }
 
 struct Source<'a, I> {
     name: &'a str,
-    shared: Arc<Shared<I>>,
-    door: Arc<Door>,
+    resources: Resources,
+    lasting: Lasting,
+    active: Active<I>,
     tasks: JoinSet<End>,
     stage: watch::Sender<Stage>,
 }
 
 impl<I: Intake> Source<'_, I> {
     fn activity(&self) -> u64 {
-        self.shared.activity.load(Ordering::Relaxed)
+        self.active.shared.activity.load(Ordering::Relaxed)
     }
 
     /// Accepts until the drain is over. Each connection holds a clone of `reading` while it reads.
-    async fn read(&mut self, mut sockets: Sockets, reading: mpsc::Sender<Infallible>, shutdown: &mut Shutdown) {
+    async fn read(
+        &mut self,
+        reading: mpsc::Sender<Infallible>,
+        changes: &mut mpsc::Receiver<Setup>,
+        shutdown: &mut Shutdown,
+    ) {
         let mut drain = Drain::of(shutdown.phase(), self.activity());
         loop {
             if shutdown.phase() == Phase::End {
                 return;
             }
             tokio::select! {
-                accepted = sockets.accept(&self.door) => match accepted {
+                accepted = self.active.sockets.accept(&self.active.door) => match accepted {
                     Ok((stream, entry)) => self.accepted(stream, entry, reading.clone()),
                     Err(error) => {
-                        self.shared.stats.accept_errors.add(1);
+                        self.resources.stats.accept_errors.add(1);
                         tracing::warn!(source = self.name, %error, "cannot accept a connection");
-                        sockets.pause = Some(Instant::now() + ACCEPT_PAUSE);
+                        self.active.sockets.pause = Some(Instant::now() + ACCEPT_PAUSE);
                     }
                 },
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
+                Some(setup) = changes.recv() => {
+                    let intake = self.active.shared.intake.clone();
+                    self.active = self.lasting.begin(setup, self.name, intake, &self.resources);
+                }
                 phase = shutdown.changed() => match phase {
                     Phase::End => return,
                     phase => drain = drain.or_else(|| Drain::of(phase, self.activity())),
                 },
                 () = Drain::look(drain.as_ref()) => {
-                    if let Some(drain) = &mut drain && drain.is_over(&self.shared, self.tasks.is_empty()) {
+                    if let Some(drain) = &mut drain && drain.is_over(&self.active.shared, self.tasks.is_empty()) {
                         return;
                     }
                 }
@@ -141,10 +108,11 @@ impl<I: Intake> Source<'_, I> {
     }
 
     fn accepted(&mut self, stream: Stream, entry: Entry, reading: mpsc::Sender<Infallible>) {
-        self.shared.stats.connections.add(1);
-        self.shared.stats.open.add(1);
-        self.shared.activity.fetch_add(1, Ordering::Relaxed);
-        let (shared, door, mut stage) = (Arc::clone(&self.shared), Arc::clone(&self.door), self.stage.subscribe());
+        self.resources.stats.connections.add(1);
+        self.resources.stats.open.add(1);
+        self.active.shared.activity.fetch_add(1, Ordering::Relaxed);
+        let (shared, door, mut stage) =
+            (Arc::clone(&self.active.shared), Arc::clone(&self.active.door), self.stage.subscribe());
         let peer = stream.peer();
         self.tasks.spawn(async move {
             let admitted = tokio::select! {
@@ -174,7 +142,7 @@ impl<I: Intake> Source<'_, I> {
     }
 
     fn ended(&self, ended: Result<End, JoinError>) {
-        let stats = &self.shared.stats;
+        let stats = &self.resources.stats;
         stats.open.sub(1);
         let (reason, why) = match &ended {
             Ok(end) => match end.reason() {
@@ -195,6 +163,8 @@ impl<I: Intake> Source<'_, I> {
 
     /// Waits for the acks that were promised, until the phase says that no more will come.
     async fn finish(mut self, mut reading: mpsc::Receiver<Infallible>, mut shutdown: Shutdown) {
+        self.active.close();
+        self.stage.send_replace(Stage::AcksOnly);
         // Until a connection has left its reading behind, it may hand over more.
         while reading.recv().await.is_some() {}
         shutdown.reading_is_over();
@@ -259,109 +229,8 @@ impl Drain {
     }
 }
 
-/// The listening sockets; dropping them removes the files of unix sockets.
-struct Sockets {
-    unix: Vec<(UnixListener, SocketFile)>,
-    tcp: Vec<TcpListener>,
-    tls: Vec<TcpListener>,
-    /// Whose turn it is to be asked first, so that a busy socket does not starve the others.
-    turn: usize,
-    /// When to accept again after an error.
-    pause: Option<Instant>,
-    /// Whether connections wait for a permit, and this was said.
-    full: bool,
-}
-
-impl Sockets {
-    fn open(listeners: Listeners) -> io::Result<(Self, Vec<UdpSocket>)> {
-        let mut sockets =
-            Self { unix: Vec::new(), tcp: Vec::new(), tls: Vec::new(), turn: 0, pause: None, full: false };
-        for (listener, file) in listeners.unix {
-            sockets.unix.push((UnixListener::from_std(listener)?, file));
-        }
-        for listener in listeners.tcp {
-            sockets.tcp.push(TcpListener::from_std(listener)?);
-        }
-        for listener in listeners.tls {
-            sockets.tls.push(TcpListener::from_std(listener)?);
-        }
-        let udp = listeners.udp.into_iter().map(UdpSocket::from_std).collect::<io::Result<_>>()?;
-        Ok((sockets, udp))
-    }
-
-    /// The next connection, once there is a permit for it, and a place if it has something to prove. Cancel safe: what
-    /// was not accepted goes on waiting.
-    async fn accept(&mut self, door: &Door) -> io::Result<(Stream, Entry)> {
-        if let Some(pause) = self.pause {
-            sleep_until(pause).await;
-            self.pause = None;
-        }
-        if door.permits.available_permits() == 0 && !std::mem::replace(&mut self.full, true) {
-            tracing::warn!("all `limits.connections` are in use; further peers wait for one to close");
-        }
-        // Not kept: it would be missing to a stranger that has proven itself meanwhile.
-        drop(door.permits.acquire().await.map_err(io::Error::other)?);
-        self.full = false;
-        let any_guarded = door.guards(!self.tls.is_empty());
-        let mut place = if any_guarded { door.strangers.place() } else { None };
-        let stream = loop {
-            let full = any_guarded && place.is_none();
-            tokio::select! {
-                stream = poll_fn(|context| self.poll_accept(context, |tls| !full || !door.guards(tls))) => break stream?,
-                free = door.strangers.wait_for_place(), if full => place = Some(free?),
-            }
-        };
-        if let Stream::Tcp(stream) | Stream::Tls(stream) = &stream {
-            tune(stream);
-        }
-        let entry = match place {
-            Some(place) if door.guards(matches!(stream, Stream::Tls(_))) => Entry::Stranger(place),
-            _ => Entry::Free(Arc::clone(&door.permits).try_acquire_owned().ok()),
-        };
-        Ok((stream, entry))
-    }
-
-    /// Accepts at the sockets, with and without TLS, that are `open`.
-    fn poll_accept(&mut self, context: &mut Context<'_>, open: impl Fn(bool) -> bool) -> Poll<io::Result<Stream>> {
-        let (unix, tcp) = (self.unix.len(), self.tcp.len());
-        let all = unix + tcp + self.tls.len();
-        for _ in 0..all {
-            let turn = self.turn % all;
-            self.turn = turn + 1;
-            let polled = if !open(turn >= unix + tcp) {
-                Poll::Pending
-            } else if turn < unix {
-                self.unix[turn].0.poll_accept(context).map_ok(|(stream, _)| Stream::Unix(stream))
-            } else if turn < unix + tcp {
-                self.tcp[turn - unix].poll_accept(context).map_ok(|(stream, _)| Stream::Tcp(stream))
-            } else {
-                self.tls[turn - unix - tcp].poll_accept(context).map_ok(|(stream, _)| Stream::Tls(stream))
-            };
-            match polled {
-                Poll::Pending => {}
-                // The peer was gone before its turn came.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {
-                    context.waker().wake_by_ref();
-                }
-                ready => return ready,
-            }
-        }
-        Poll::Pending
-    }
-}
-
-/// Acks are small and wanted at once. Peers that vanished without a word are found by keep-alive probes, since a quiet
-/// connection is never closed otherwise and would hold its permit for ever. Without either, all works, less well.
-fn tune(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
-    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
-    let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
-}
-
 /// Answers fluentd's UDP heartbeats: a NUL for a NUL. Anything else stays without an answer.
-async fn answer_heartbeats(socket: UdpSocket, stats: Arc<ForwardStats>) {
+pub(super) async fn answer_heartbeats(socket: UdpSocket, stats: Arc<ForwardStats>) {
     let mut datagram = [0; 2];
     loop {
         match socket.recv_from(&mut datagram).await {

@@ -94,6 +94,11 @@ impl Home {
         Ok(Arc::new(made))
     }
 
+    /// Where the folder of a sink is.
+    pub fn path_of(&self, sink: &str, kind: &str) -> PathBuf {
+        self.path.join(folder_name(sink, kind))
+    }
+
     /// Folders that hold blocks and belong to none of these sinks (name and type).
     pub fn left_behind(&self, sinks: &[(&str, &str)]) -> Vec<PathBuf> {
         let names: Vec<String> = sinks.iter().map(|(sink, kind)| folder_name(sink, kind)).collect();

@@ -210,7 +210,7 @@ async fn a_disk_that_fails_makes_nothing_durable_and_stops_nothing() {
 async fn a_backlog_larger_than_what_is_known_one_by_one_comes_back_in_sequence() {
     let limits = Limits { segment: 1 << 20, quota: 1 << 30 };
     let rig = Rig::open(Disk::new(1), WhenFull::Block, limits);
-    let ready = rig.queue.keeper.as_ref().expect("it has a disk").ready;
+    let ready = ready(rig.queue.config().bound);
     let all = ready * 20 + 100;
     for n in 0..all {
         rig.push(&format!("{n},"), Tickets::none());

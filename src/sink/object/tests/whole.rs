@@ -86,38 +86,12 @@ async fn an_object_that_a_kill_interrupted_is_made_again_with_the_same_key_and_b
     for second in 0..12 {
         let path = dir.path().join(second.to_string());
         let mut on_disk = OnDisk::start(&path, Fake::default(), setting());
-        for at in 0..30 {
-            let line = format!("{at:0>60}{:032x}\n", u128::from(fastrand::u64(..)) << 7).into();
-            on_disk.bench.push_line("a/", line, Compression::Zstd(1), Tickets::none());
-        }
+        push_noise(&mut on_disk.bench, 30);
         on_disk.bench.pass(second).await;
         let (store, pushed) = on_disk.kill().await;
-        let before = store.world().objects.clone();
-        // What is there already is not made again: that is the store's answer to `If-None-Match`.
-        let again = Fake::default();
-        let mut next = OnDisk::start(&path, again.clone(), setting());
-        next.bench.pass(60).await;
-        next.bench.drain().await;
-        let mut all = before.clone();
-        for (key, object) in again.world().objects.clone() {
-            if let Some(same) = all.insert(key.clone(), object.clone()) {
-                assert_eq!(same, object, "{key} at second {second}");
-            }
-        }
-        let mut lines = Vec::new();
-        for object in all.values() {
-            let mut plain = Vec::new();
-            let decoder = zstd::stream::read::Decoder::new(&object[..]).expect("frames");
-            std::io::Read::read_to_end(&mut std::io::Read::take(decoder, 1 << 20), &mut plain).expect("whole frames");
-            lines.extend(plain);
-        }
-        let expected: Vec<u8> = pushed.iter().flat_map(|(.., plain)| plain.to_vec()).collect();
-        let sorted = |text: &[u8]| {
-            let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-            lines.sort();
-            lines
-        };
-        assert_eq!(sorted(&lines), sorted(&expected), "killed at second {second}");
+        let next = Fake::default();
+        next_process(&path, next.clone(), setting()).await;
+        check_once(&[store, next], &pushed, &format!("killed at second {second}"));
     }
 }
 
@@ -139,4 +113,71 @@ async fn a_quiet_partition_that_holds_segments_is_closed_before_the_disk_is_full
     for prefix in ["busy/", "quiet/"] {
         assert_eq!(bench.lines(prefix), bench.expected(prefix));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_other_settings_took_over_keeps_its_key_though_a_kill_comes_too() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let setting = || Setting { limits: SMALL, compression: Compression::Zstd(1), size: 400, ..Setting::default() };
+    let mut repeated = 0;
+    for (second, after) in (0..12).flat_map(|second| [0, 1, 3, 7, 60].map(|after| (second, after))) {
+        let case = format!("taken over at second {second}, killed {after} s later");
+        let path = dir.path().join(format!("{second}-{after}"));
+        let OnDisk { mut bench, keeper } = OnDisk::start(&path, Fake::default(), setting());
+        push_noise(&mut bench, 30);
+        bench.pass(second).await;
+        bench.store.world().unheard = true;
+        bench.phase.send_replace(Phase::HandedOver);
+        (&mut bench.driver).await.expect("it ends");
+        assert_eq!(bench.book().dropped.len(), 0, "{case}");
+        let (first, pushed) = (bench.store.clone(), std::mem::take(&mut bench.pushed));
+        let bench = Bench::with(Arc::clone(&bench.queue), Fake::default(), bench.clock, setting());
+        bench.pass(after).await;
+        let (second, _) = OnDisk { bench, keeper }.kill().await;
+        let third = Fake::default();
+        next_process(&path, third.clone(), setting()).await;
+        let stores = [first, second, third];
+        let all: usize = stores.iter().map(|store| store.world().objects.len()).sum();
+        repeated += all - check_once(&stores, &pushed, &case);
+    }
+    assert!(repeated > 0, "no object was there when it was sent again");
+}
+
+/// Lines that do not become smaller.
+fn push_noise(bench: &mut Bench, lines: usize) {
+    for at in 0..lines {
+        let line = format!("{at:0>60}{:032x}\n", u128::from(fastrand::u64(..)) << 7).into();
+        bench.push_line("a/", line, Compression::Zstd(1), Tickets::none());
+    }
+}
+
+/// The next start with this directory, to its end. What is in another store already is made again here: that is in the
+/// place of the store's answer to `If-None-Match`.
+async fn next_process(path: &std::path::Path, store: Fake, setting: Setting) {
+    let mut next = OnDisk::start(path, store, Setting { writer: "v", ..setting });
+    next.bench.pass(60).await;
+    next.bench.drain().await;
+}
+
+/// Checks that objects of one key are the same, and that each line stands once in all of them; how many there are.
+fn check_once(stores: &[Fake], pushed: &[(Arc<Partition>, u64, Bytes)], case: &str) -> usize {
+    let mut all = BTreeMap::new();
+    for (key, object) in stores.iter().flat_map(|store| store.world().objects.clone()) {
+        if let Some(same) = all.insert(key.clone(), object.clone()) {
+            assert_eq!(same, object, "{key}, {case}");
+        }
+    }
+    let mut lines = Vec::new();
+    for object in all.values() {
+        let decoder = zstd::stream::read::Decoder::new(&object[..]).expect("frames");
+        std::io::Read::read_to_end(&mut std::io::Read::take(decoder, 1 << 20), &mut lines).expect("whole frames");
+    }
+    let expected: Vec<u8> = pushed.iter().flat_map(|(.., plain)| plain.to_vec()).collect();
+    let sorted = |text: &[u8]| {
+        let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&lines), sorted(&expected), "{case}");
+    all.len()
 }

@@ -39,8 +39,8 @@ fn shared(ack: AckMode) -> Shared<Counting> {
         frame_time: Duration::from_secs(30),
         stats: Arc::default(),
         budget: Arc::new(Budget::new(1 << 20)),
-        activity: AtomicU64::new(0),
-        busy: AtomicUsize::new(0),
+        activity: Arc::default(),
+        busy: Arc::default(),
     }
 }
 

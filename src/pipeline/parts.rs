@@ -1,0 +1,155 @@
+//! From the plan to what the workers go by: rules, names, encoders, and each part's share of the memory.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::undecodable::Undecodable;
+use super::worker::{Rules, SourceIntake, WorkerParts};
+use crate::clock::Clock;
+use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
+use crate::encode::entries::EntryEncoder;
+use crate::encode::ndjson::NdjsonEncoder;
+use crate::encode::{Compression, Encoder, Partitioner, Template};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::route::Router;
+use crate::sink::DeadLetters;
+use crate::sink::dead_letters::Place;
+use crate::source::forward::ForwardConfig;
+use crate::source::join::Joiner;
+use crate::spool::Queue;
+
+/// Open blocks of a sink in a worker: a partition more closes the least recently used one.
+const OPEN_PARTITIONS: usize = 64;
+
+/// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
+/// for an ack of. Small frames are joined again when their object is sent.
+const DURABLE_DELAY: Duration = Duration::from_secs(1);
+
+/// stdout is read by people: lines appear so soon after they came.
+const STDOUT_DELAY: Duration = Duration::from_millis(200);
+
+/// What all parts of a pipeline have in common, whatever the plan.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) pool: Arc<Pool>,
+    /// Where dead letters go; known as soon as the queues are open, and the same to the end.
+    pub(super) letters: Arc<OnceLock<Arc<Place>>>,
+    /// Told whenever a queue has written to its disk.
+    pub(super) synced: watch::Sender<()>,
+}
+
+impl Common {
+    /// The worker of a source.
+    pub(super) fn worker(&self, name: &Arc<str>, config: &ForwardConfig, rules: Rules) -> SourceIntake {
+        let undecodable = self.letters.get().map(|place| {
+            let letters = DeadLetters::new(name, place);
+            Arc::new(Undecodable::new(Arc::clone(name), letters, self.metrics.clone(), self.clock))
+        });
+        let parts = WorkerParts {
+            source: self.ledger.source(name),
+            name: Arc::clone(name),
+            joiner: config.join.enabled.then(|| Joiner::new(&config.join)),
+            metrics: self.metrics.clone(),
+            rules,
+            undecodable,
+            synced: self.synced.subscribe(),
+        };
+        SourceIntake::new(parts, Arc::clone(&self.ledger), self.clock)
+    }
+
+    /// The plan's rules for one worker; `queues` are those of its sinks.
+    pub(super) fn rules(&self, plan: &Plan, queues: &[Arc<Queue>]) -> Rules {
+        let router =
+            Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
+        let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
+            let (partitioner, encoder) = names_and_encoder(plan, sink);
+            let (config, pool) = (outlet_config(plan, sink), Arc::clone(&self.pool));
+            Outlet::new(config, Arc::clone(queue), self.metrics.sink(&sink.name), partitioner, encoder, pool)
+        });
+        Rules {
+            router,
+            routes: plan.routes.iter().map(|route| self.ledger.route(&route.name)).collect(),
+            outlets: outlets.collect(),
+            diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
+            open_limit: open_limit(plan),
+        }
+    }
+
+    /// Has dead letters go where the plan says; `queues` are those of its sinks.
+    pub(super) fn place_letters(&self, plan: &Plan, queues: &[Arc<Queue>]) {
+        let Some(letters) = &plan.dead_letters else { return };
+        let (sink, queue) = (&plan.sinks[letters.sink], Arc::clone(&queues[letters.sink]));
+        let compression = sink.kind.archive().expect("the plan has checked that this sink makes objects");
+        let prefix = Template::parse(&letters.prefix).expect("the plan has parsed this template before");
+        self.letters.get_or_init(|| Place::new(&sink.name, queue, compression, prefix, &self.metrics, self.clock));
+    }
+
+    /// The way of a sink to the dead letters; the sink that takes them has none.
+    pub(super) fn letters_of(&self, sink: &str, queue: &Arc<Queue>) -> Option<DeadLetters> {
+        let place = self.letters.get().filter(|place| !place.is_in(queue))?;
+        Some(DeadLetters::new(sink, place))
+    }
+}
+
+fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
+    let (seal_after, compression) = match &sink.kind {
+        SinkKind::S3(config) => (config.object.age.0, config.compression),
+        SinkKind::File(config) => (config.object.age.0, config.compression),
+        SinkKind::CloudWatchLogs(config) => (config.batch.age.0, Compression::None),
+        SinkKind::Stdout(_) => (STDOUT_DELAY, Compression::None),
+    };
+    let seal_after = match plan.spool {
+        SpoolPlan::Memory => seal_after,
+        SpoolPlan::Disk { .. } => seal_after.min(DURABLE_DELAY),
+    };
+    OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
+}
+
+fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
+    let levels = plan.levels.clone();
+    let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
+    match &sink.kind {
+        SinkKind::S3(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::File(c) => {
+            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
+        }
+        SinkKind::CloudWatchLogs(c) => (
+            Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
+            Encoder::Entries(EntryEncoder::new(c.message).with_oversize(c.oversize)),
+        ),
+        SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
+    }
+}
+
+/// What open blocks of a source may hold; one block must fit in any case.
+fn open_limit(plan: &Plan) -> usize {
+    part(plan.memory.open, plan).max(BLOCK_SIZE)
+}
+
+/// What frames of a source that are being read may hold. Each source has a part of its own: one whose sinks are full
+/// does not stop the reading of another.
+pub(super) fn read_limit(plan: &Plan) -> usize {
+    part(plan.memory.reading, plan)
+}
+
+/// An even share of the sources.
+fn part(all: u64, plan: &Plan) -> usize {
+    usize::try_from(all / plan.sources.len().max(1) as u64).unwrap_or(usize::MAX)
+}
+
+/// The shortest `ack_wait` of the sources: blocks of several sources meet in one object.
+pub(super) fn ack_wait(plan: &Plan) -> Duration {
+    let waits = plan.sources.iter().map(|source| match &source.kind {
+        SourceKind::Forward(config) => config.ack_wait.0,
+    });
+    waits.min().unwrap_or(Duration::MAX)
+}
