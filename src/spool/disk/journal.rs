@@ -243,8 +243,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a journal with these entries in the place of the one that may be there. All of it is durable afterwards.
-    pub fn begin(directory: &dyn Directory, entries: &[Entry]) -> Result<Self> {
+    /// Writes a journal of these entries, durable, beside the one that may be there.
+    pub fn prepare(directory: &dyn Directory, entries: &[Entry]) -> Result<Self> {
         let mut bytes = Vec::new();
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         // The old journal is forgotten below. What it says of segments that were removed is needed until their removal
@@ -258,10 +258,14 @@ impl Journal {
         file.write_at(0, &[&bytes])?;
         file.reserve(2 * bytes.len() as u64 + RESERVE);
         file.sync()?;
-        directory.rename(NEW, NAME)?;
-        directory.sync()?;
         let len = bytes.len() as u64;
         Ok(Self { file, len, base: len, unwritten: Vec::new(), dirty: false, broken: false })
+    }
+
+    /// Puts the prepared journal in the place of the old one. After an error either may be there.
+    pub fn install(directory: &dyn Directory) -> Result<()> {
+        directory.rename(NEW, NAME)?;
+        directory.sync()
     }
 
     /// Adds an entry, not written yet.

@@ -331,7 +331,7 @@ impl Store {
         if self.journal.as_ref().is_some_and(Journal::has_grown)
             && let Err(error) = self.rewrite_journal()
         {
-            // The old one stands, and says all that the new one would.
+            // The old one stands, or is begun anew by the next commit; either says all that was said so far.
             tracing::debug!("the spool's journal cannot be written anew: {error}");
         }
         Ok(())
@@ -374,7 +374,11 @@ impl Store {
             entries.push(Entry::Cut { key: cut.key.clone(), blocks: cut.blocks.clone() });
             entries.extend(cut.upload.clone().map(|id| Entry::Upload { first, id }));
         }
-        self.journal = Some(Journal::begin(&*self.directory, &entries)?);
+        let journal = Journal::prepare(&*self.directory, &entries)?;
+        // From here on the old one may be gone, whatever the answer says: nothing is added to it any more.
+        self.journal = None;
+        Journal::install(&*self.directory)?;
+        self.journal = Some(journal);
         Ok(())
     }
 
