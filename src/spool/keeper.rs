@@ -505,7 +505,7 @@ mod tests {
         }
         fn sync(&self) -> io::Result<()> {
             while self.1.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::yield_now();
             }
             self.0.sync()
         }
