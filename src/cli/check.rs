@@ -314,7 +314,7 @@ mod tests {
         message      the whole record as JSON; above 1 MiB split into several events
         requests     when full or 1s old, 4 in flight a stream, gzip
         retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
-        queue        126.2MiB in memory, then the oldest are dropped
+        queue        138.9MiB in memory, then the oldest are dropped
       archive (s3)
         bucket       my-logs (region from AWS_REGION or the profile)
         prefix       logs/service={container}/dt=%Y-%m-%d/hour=%H/
@@ -323,7 +323,7 @@ mod tests {
         class        the bucket's default (STANDARD)
         encryption   the bucket's own
         retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
-        queue        126.2MiB in memory, then the sources that route here are not read
+        queue        138.9MiB in memory, then the sources that route here are not read
       audit (s3)
         bucket       my-audit-logs (region from AWS_REGION or the profile)
         prefix       audit/dt=%Y-%m-%d/
@@ -332,11 +332,11 @@ mod tests {
         class        STANDARD_IA
         encryption   the bucket's own
         retry        pauses 250ms to 1m, given up after 1day, 30s an attempt
-        queue        126.2MiB in memory, then the sources that route here are not read
+        queue        138.9MiB in memory, then the sources that route here are not read
 
     process
         memory       1GiB, from the config
-                     378.5MiB for queues, 645.5MiB for buffers and what is in flight
+                     416.6MiB for queues, 607.4MiB for buffers and what is in flight
         spool        /var/lib/logweir, 10GiB for each sink
         admin        http://0.0.0.0:9600, /delivering fails after 10m
         dead letters dropped and counted

@@ -18,19 +18,19 @@ const CGROUP_SHARE_PERCENT: u64 = 60;
 const DEFAULT_MEMORY: Size = Size::mib(256);
 /// Least memory: read buffers, one frame of 8 MiB, compression contexts and a queue that is worth its name.
 const LEAST_MEMORY: Size = Size::mib(32);
-/// What the process takes that does nothing: the program's own pages (16 MiB), the runtime's threads, AWS' clients, what
+/// What the process takes that does nothing: the program's own pages (18 MiB), the runtime's threads, AWS' clients, what
 /// compressors work with. It goes off first, and the largest frame of each source, which may overdraw by one: so it is
 /// read whatever else is held. The shares below are of the rest.
-const PROGRAM: Size = Size::mib(20);
+const PROGRAM: Size = Size::mib(24);
 /// The rest is no less than this part of the whole; what is then too much is warned of.
 const LEAST_REST: u64 = 4;
 /// What waits in queues: at 64 MiB just enough that the objects of two sinks go out in parts as they grow. Requests are
 /// copies of a part of it, up to a quarter, beside it.
-const QUEUES_PERCENT: u64 = 38;
+const QUEUES_PERCENT: u64 = 42;
 /// Frames that are being read, beside one that may overdraw.
-const READING_PERCENT: u64 = 10;
+const READING_PERCENT: u64 = 6;
 /// Blocks that still grow. What is left is for requests, the join, small buffers and what allocation wastes.
-const OPEN_PERCENT: u64 = 10;
+const OPEN_PERCENT: u64 = 8;
 /// ECS kills so long after SIGTERM, unless `stopTimeout` says otherwise.
 const ECS_STOP_TIMEOUT_SECS: u64 = 30;
 /// Set by the ECS agent in every container.

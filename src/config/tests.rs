@@ -491,7 +491,7 @@ fn what_takes_the_rest_of_other_sinks_must_be_an_archive() {
 fn defaults_are_filled_in() {
     let plan = good(GOOD);
     assert_eq!(plan.memory.total, 64 << 20);
-    assert_eq!(plan.sinks.iter().map(|sink| sink.queue.bound).sum::<u64>(), (36 << 20) * 38 / 100 / 2 * 2);
+    assert_eq!(plan.sinks.iter().map(|sink| sink.queue.bound).sum::<u64>(), (32 << 20) * 42 / 100 / 2 * 2);
     assert_eq!((plan.sinks[0].queue.when_full, plan.sinks[1].queue.when_full), (WhenFull::DropOldest, WhenFull::Block));
     assert_eq!(plan.routes[0].sinks, [0, 1]);
     assert_eq!(plan.admin.map(|admin| admin.listen.to_string()).as_deref(), Some("127.0.0.1:9600"));
@@ -536,6 +536,18 @@ fn what_is_probably_not_meant_is_warned_of() {
     sinks.spare: no route leads here, so it will never receive a record
     "#);
     assert!(good(GOOD).warnings.is_empty(), "{:?}", good(GOOD).warnings);
+}
+
+#[test]
+fn memory_that_large_frames_may_exceed_is_warned_of() {
+    let small = good(&GOOD.replace("memory: 64MiB", "memory: 32MiB"));
+    assert!(small.warnings.iter().any(|warning| {
+        *warning
+            == "memory: 32MiB may be exceeded when each source reads a frame of its `limits.frame` (together 8MiB); \
+                give more, or lower `limits.frame`"
+    }));
+    // A quarter of it all the same.
+    assert_eq!(small.memory.queues, (8 << 20) * 42 / 100);
 }
 
 #[test]

@@ -39,7 +39,7 @@ def frames(kind, connection, seed):
 class Flood:
     def __init__(self, addresses, connections, rate, seed, kind="chunks"):
         voices = [frames(kind, n, seed) for n in range(min(connections, VOICES))]
-        self.bytes, self.ending = 0, False
+        self.bytes, self.ending = 0, threading.Event()
         self.threads = [
             threading.Thread(
                 target=self._send, daemon=True,
@@ -55,16 +55,16 @@ class Flood:
         # What a router that is killed does not read.
         with contextlib.suppress(OSError), Peer(address) as peer:
             for frame in itertools.cycle(stream):
-                if self.ending:
+                if self.ending.is_set():
                     return
                 peer.send(frame)
                 sent += size / len(stream)
                 self.bytes += size / len(stream)
-                time.sleep(max(0, sent / rate - (time.monotonic() - begun)))
+                self.ending.wait(max(0, sent / rate - (time.monotonic() - begun)))
 
     def end(self):
         """No more frames; what was sent."""
-        self.ending = True
+        self.ending.set()
         for thread in self.threads:
             thread.join(PATIENCE)
             assert not thread.is_alive(), "the router reads no more"

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 const BASE: usize = 32 << 10;
 
 /// What it has in any case.
-const LEAST_BASE: usize = 8 << 10;
+const LEAST_BASE: usize = 16 << 10;
 
 /// So many connections have together, without asking, what all have by asking.
 const CROWD: usize = 256;

@@ -9,6 +9,9 @@ use crate::source::Excerpt;
 /// frame of such entries would need five times its memory.
 pub(super) const MAX_RECORDS: usize = 4096;
 
+/// A batch ends with the record that makes it so long: what it becomes in blocks is counted by nobody until it is done.
+pub(super) const MAX_BYTES: usize = 512 << 10;
+
 /// Most excerpts between two takeovers: a frame may hold millions of values that are no records.
 const MAX_EXCERPTS: usize = 16;
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::entries::{self, MAX_RECORDS, Tally};
+use super::entries::{self, MAX_BYTES, MAX_RECORDS, Tally};
 use super::inflate::{Step, Windows};
 use super::malformed::Malformed;
 use super::outline::{Mode, Options, Outline, tag_text};
@@ -323,7 +323,7 @@ fn plain(
     tally: &mut Tally,
 ) -> Result<usize, Malformed> {
     let mut reader = Reader::at(data, pos);
-    while !reader.is_empty() && records.len() < MAX_RECORDS {
+    while !reader.is_empty() && records.len() < MAX_RECORDS && reader.pos() - pos < MAX_BYTES {
         match entries::next(&mut reader, received, tally) {
             Ok(record) => records.extend(record),
             // The records before it are given away first; the next call meets it again.

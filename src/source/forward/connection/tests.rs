@@ -168,6 +168,35 @@ async fn a_quiet_connection_keeps_a_small_buffer() {
     assert!(reading.buf.capacity() <= 2 * READ_MIN, "{}", reading.buf.capacity());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_fills_one_buffer_and_is_paid_for_as_it_comes() {
+    let (ours, mut peer) = duplex(1 << 20);
+    let shared = shared(AckMode::Received);
+    let mut reading = Reading::new(ours, &shared, "peer", Arc::default());
+    let text = vec![b'x'; 900 << 10];
+    let frame = [&FRAME[..4], &[0x81, 0xc6], &(text.len() as u32).to_be_bytes(), &text, &[0x01]].concat();
+    let feeding = async {
+        peer.write_all(&frame[..300 << 10]).await.expect("it reads");
+        sleep(Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        end = reading.run() => panic!("{end}"),
+        () = feeding => {}
+    }
+    assert!(reading.wide && reading.buf.capacity() >= 1 << 20, "{}", reading.buf.capacity());
+    assert!(shared.budget.taken() < 700 << 10, "{}", shared.budget.taken());
+    let feeding = async {
+        peer.write_all(&frame[300 << 10..]).await.expect("it reads");
+        sleep(Duration::from_secs(10)).await;
+    };
+    tokio::select! {
+        end = reading.run() => panic!("{end}"),
+        () = feeding => {}
+    }
+    assert_eq!((shared.intake.taken(), reading.wide, shared.budget.taken()), (1, false, 0));
+    assert!(shared.budget.peak() <= (1 << 20) + READ_MIN, "{}", shared.budget.peak());
+}
+
 /// Holds every ticket, as a sink that is down.
 #[derive(Clone, Debug, Default)]
 struct Holding(Arc<Mutex<Vec<RecordBatch>>>);

@@ -484,3 +484,20 @@ fn a_frame_truncated_at_every_offset_waits_for_the_rest() {
         assert_eq!(see(&[&frame[..end], &frame[end..]]).records.len(), 2);
     }
 }
+
+#[test]
+fn a_frame_of_long_records_is_cut_into_batches_of_bounded_length() {
+    let record = [&[0x92, 0x01, 0x81, 0xa1, b'k', 0xc5, 0xff, 0xff][..], &[b'x'; 65_535]].concat();
+    let entries = record.repeat(100);
+    let head = [&[0x92, 0xa1, b't', 0xc6], &(entries.len() as u32).to_be_bytes()[..]].concat();
+    let mut buf = BytesMut::from(&[head, entries].concat()[..]);
+    let (mut frames, mut records) = (Frames::new(64 << 20, 64 << 20), 0);
+    while let Some(found) = frames.next(&mut buf, 0).expect("it is well formed") {
+        if let Found::Records(batch) = found {
+            let len: u64 = batch.records.iter().map(|span| u64::from(span.len)).sum();
+            assert!(len <= (MAX_BYTES + record.len()) as u64, "{len}");
+            records += batch.records.len();
+        }
+    }
+    assert_eq!(records, 100);
+}
