@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
 
 use super::Lease;
 use super::disk::files::Directory;
@@ -41,6 +42,9 @@ const TOGETHER: u64 = 8 << 20;
 /// Bytes of blocks that wait for the disk, at most, while it works: sources are not read beyond. They are what a crash
 /// takes of records that nobody waits for an ack of, so on a machine that is short of CPU this bounds the time.
 pub(super) const UNWRITTEN: u64 = 4 << 20;
+
+/// Between two lines of the log about a full spool.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Between two tries of a disk that fails.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -337,7 +341,7 @@ impl Queue {
             if disk.stalled.take().is_some() {
                 tracing::info!("the spool's disk has come back; nothing to do");
             }
-            self.tell_full(disk.full, committed.full);
+            self.tell_full(disk, committed.full);
             disk.full = committed.full;
             disk.syncs += 1;
             for tell in disk.telling.drain(..) {
@@ -446,26 +450,31 @@ impl Queue {
         dropped
     }
 
-    /// Says when the spool has no room and when it has again.
-    fn tell_full(&self, before: bool, full: bool) {
-        match (before, full) {
-            (false, true) => tracing::warn!(
-                sink = self.sink(),
+    /// Says that the spool has no room, at most once a minute.
+    fn tell_full(&self, disk: &mut OnDisk, full: bool) {
+        let now = Instant::now();
+        if full && !disk.full && disk.full_told.is_none_or(|told| now - told >= SILENCE) {
+            disk.full_told = Some(now);
+            tracing::warn!(
+                sink = self.name(),
                 "the spool of this sink is full; what comes waits in memory, and when that is full too, `when_full` acts"
-            ),
-            (true, false) => tracing::info!(sink = self.sink(), "the spool of this sink has room again; nothing to do"),
-            _ => {}
+            );
         }
+    }
+
+    fn name(&self) -> String {
+        self.ledger().books().sinks[self.sink()].name.clone()
     }
 
     /// Says when a disk begins to fail and when it works again.
     fn tell_health(&self, disk: &OnDisk, failure: Option<&str>) {
         match (&disk.failure, failure) {
             (None, Some(failure)) => tracing::error!(
+                sink = self.name(),
                 "the spool's disk fails ({failure}); this queue goes on in memory and tries the disk each second. \
                  What is in memory is lost by a crash; chunks are not acked as durable meanwhile"
             ),
-            (Some(_), None) => tracing::info!("the spool's disk works again; nothing to do"),
+            (Some(_), None) => tracing::info!(sink = self.name(), "the spool's disk works again; nothing to do"),
             _ => {}
         }
     }
@@ -503,6 +512,11 @@ pub(super) fn ready(bound: u64) -> usize {
 }
 
 impl Keeper {
+    /// Wakes whoever waits for something to be durable.
+    pub(super) fn tell_synced(&self) {
+        self.synced.send_replace(());
+    }
+
     fn store(&self) -> std::sync::MutexGuard<'_, Option<Box<Store>>> {
         self.store.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -188,6 +188,9 @@ impl Queue {
         };
         pending.meta.tickets.settle(Outcome::Lost);
         self.moved_on();
+        if let Some(keeper) = &self.keeper {
+            keeper.tell_synced();
+        }
         self.freed.notify_waiters();
     }
 

@@ -97,13 +97,14 @@ impl Door {
                 .await?
             }
         };
-        drop(place);
+        // A place among the strangers is held until there is one among the guests: so many wait for it at the most.
         let permit = match permit {
             Some(permit) => permit,
             None => {
                 Arc::clone(&self.permits).acquire_owned().await.map_err(|error| End::Io(io::Error::other(error)))?
             }
         };
+        drop(place);
         Ok((guest, permit))
     }
 
