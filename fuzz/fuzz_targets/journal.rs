@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use logweir::encode::Block;
+use logweir::encode::checksum;
 use logweir::spool::disk::journal::replay;
 
 fn check(bytes: &[u8]) {
@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     while let Some((&len, behind)) = rest.split_first() {
         let (payload, behind) = behind.split_at(usize::from(len).min(behind.len()));
         journal.extend((payload.len() as u32).to_le_bytes());
-        journal.extend(Block::checksum(payload).to_le_bytes());
+        journal.extend(checksum(payload).to_le_bytes());
         journal.extend(payload);
         rest = behind;
     }

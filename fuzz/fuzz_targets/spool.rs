@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use logweir::encode::{Block, Count, Partition};
+use logweir::encode::{checksum, Count, Partition};
 use logweir::spool::disk::files::{Directory, File};
 use logweir::spool::disk::frame::{Header, MAGIC};
 use logweir::spool::disk::look::{Fate, Look};
@@ -118,7 +118,7 @@ fn folder(mut input: &[u8]) -> Memory {
                 let header = Header {
                     sequence,
                     len: bytes.len() as u32,
-                    checksum: Block::checksum(bytes),
+                    checksum: checksum(bytes),
                     count: Count { records: 1 + sequence, bytes: 9 },
                     plain_len: 100,
                     times: (0, 1),
@@ -131,7 +131,7 @@ fn folder(mut input: &[u8]) -> Memory {
             2 => entries.extend(bytes),
             3 => {
                 entries.extend((bytes.len() as u32).to_le_bytes());
-                entries.extend(Block::checksum(bytes).to_le_bytes());
+                entries.extend(checksum(bytes).to_le_bytes());
                 entries.extend(bytes);
             }
             _ => {

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::record::{Tickets, UnixNanos};
 
 /// Monotonic time since the process started, given to synchronous code as an argument.
@@ -74,24 +72,9 @@ pub struct BlockMeta {
     pub tickets: Tickets,
 }
 
-/// A sealed block. Invariant: it has at least one record.
-#[derive(Clone, Debug)]
-pub struct Block {
-    /// Increasing within its sink, never reused.
-    pub sequence: u64,
-    /// What it holds.
-    pub meta: BlockMeta,
-    /// Encoded, and compressed if its sink says so: a frame or member of its own.
-    pub data: Bytes,
-    /// CRC-32C of `data`.
-    pub checksum: u32,
-}
-
-impl Block {
-    /// The checksum that a block with these bytes carries.
-    pub fn checksum(data: &[u8]) -> u32 {
-        crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, data) as u32
-    }
+/// CRC-32C of a block's bytes.
+pub fn checksum(data: &[u8]) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, data) as u32
 }
 
 /// A block that still grows.

@@ -14,7 +14,7 @@ pub mod partition;
 pub mod template;
 pub mod timestamp;
 
-pub use block::{Block, BlockMeta, Count, Moment, OpenBlock, Partition};
+pub use block::{BlockMeta, Count, Moment, OpenBlock, Partition, checksum};
 pub use compress::{Compression, decompress};
 pub use entries::{Message, Oversize};
 pub use names::Target;

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::encode::{Block, Count, Partition};
+use crate::encode::{Count, Partition, checksum};
 use crate::record::UnixNanos;
 use crate::record::msgpack::{Reader, Value, write};
 
@@ -72,7 +72,7 @@ impl Header {
         write::array(&mut out, 1 + names.len() as u32);
         write::str(&mut out, kind);
         names.iter().for_each(|name| write::str(&mut out, name.as_bytes()));
-        let (len, checksum) = ((out.len() - PREAMBLE) as u32, Block::checksum(&out[PREAMBLE..]));
+        let (len, checksum) = ((out.len() - PREAMBLE) as u32, checksum(&out[PREAMBLE..]));
         out[..4].copy_from_slice(&len.to_le_bytes());
         out[4..PREAMBLE].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -82,8 +82,8 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let len = header_len(bytes)?;
         let body = bytes.get(PREAMBLE..PREAMBLE + len)?;
-        let checksum = u32::from_le_bytes(bytes.get(4..PREAMBLE)?.try_into().ok()?);
-        if Block::checksum(body) != checksum {
+        let expected = u32::from_le_bytes(bytes.get(4..PREAMBLE)?.try_into().ok()?);
+        if checksum(body) != expected {
             return None;
         }
         let mut reader = Reader::new(body);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::files::{Directory, File};
 use super::frame::{MAX_AMOUNT, MAX_SEQUENCE};
 use super::ranges::Ranges;
-use crate::encode::{Block, Count};
+use crate::encode::{Count, checksum};
 use crate::record::msgpack::{Reader, Value, write};
 
 /// Its name.
@@ -126,7 +126,7 @@ impl Entry {
             }
             Self::Next { sequence } => array(out, 2, &[5, *sequence]),
         }
-        let (len, checksum) = ((out.len() - start - 8) as u32, Block::checksum(&out[start + 8..]));
+        let (len, checksum) = ((out.len() - start - 8) as u32, checksum(&out[start + 8..]));
         out[start..start + 4].copy_from_slice(&len.to_le_bytes());
         out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
     }
@@ -215,9 +215,9 @@ pub fn replay(bytes: &[u8]) -> (Vec<Entry>, usize) {
         let word = |range: std::ops::Range<usize>| {
             preamble[range].iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte))
         };
-        let (len, checksum) = (word(0..4) as usize, word(4..8));
+        let (len, expected) = (word(0..4) as usize, word(4..8));
         let Some(payload) = bytes.get(at + 8..at + 8 + len).filter(|_| (1..=MAX_ENTRY).contains(&len)) else { break };
-        if Block::checksum(payload) != checksum {
+        if checksum(payload) != expected {
             break;
         }
         let Some(entry) = Entry::decode(payload) else { break };

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Result;
 use std::sync::Arc;
 
+use super::cold::{cold_of, stored};
 use super::files::Directory;
 use super::frame::MAGIC;
 use super::journal::{self, EndedPart, Entry};
 use super::ranges::Ranges;
 use super::segment::{self, Found, SegmentFile, Walk, survey};
-use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored, cold_of, stored};
+use super::store::{Anchor, Content, CutEntry, Limits, Segment, Store, Stored};
 use crate::encode::Count;
 
 /// What a directory held.

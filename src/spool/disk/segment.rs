@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::files::File;
 use super::frame::{Header, MAGIC, MAX_HEADER, MAX_SEQUENCE, PREAMBLE, header_len};
-use crate::encode::Block;
+use crate::encode::checksum;
 
 /// How the name of a segment ends.
 const SUFFIX: &str = ".seg";
@@ -92,7 +92,7 @@ impl Location {
         let read = || self.file.file.read_at(self.offset, self.len as usize);
         // A disk that stumbles once is asked again.
         let data = read().or_else(|_| read()).or_else(|_| read());
-        let data = data.ok().filter(|data| Block::checksum(data) == self.checksum && data.len() == self.len as usize);
+        let data = data.ok().filter(|data| checksum(data) == self.checksum && data.len() == self.len as usize);
         if data.is_none() {
             self.file.mark_damaged();
         }
@@ -205,7 +205,7 @@ pub fn survey(
         }
         end = found.end();
         let data = file.read_at(found.data, found.header.len as usize)?;
-        if data.len() != found.header.len as usize || Block::checksum(&data) != found.header.checksum {
+        if data.len() != found.header.len as usize || checksum(&data) != found.header.checksum {
             survey.tail.push(found);
             continue;
         }

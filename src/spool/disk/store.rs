@@ -14,19 +14,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::cold::Cold;
 use super::files::Directory;
-use super::frame::{Header, MAGIC};
 use super::journal::{EndedPart, Entry, Journal};
 use super::ranges::Ranges;
-use super::segment::{self, DAMAGED, Location, SegmentFile, Walk};
-use crate::encode::{Block, BlockMeta, Count, Moment};
-use crate::record::{Tickets, UnixNanos};
+use super::segment::{self, DAMAGED, Location, SegmentFile};
+use crate::encode::{BlockMeta, Count, Moment};
+use crate::record::UnixNanos;
 
 /// Bytes that a disk must take to count as working again.
 const PROBE: usize = 64 << 10;
-
-/// A segment that could not be read so often in a row is given up.
-const READ_TRIES: u32 = 3;
 
 /// Sizes of a queue on disk.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +52,12 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    fn unix(&self, moment: Moment) -> UnixNanos {
+    pub(super) fn unix(&self, moment: Moment) -> UnixNanos {
         let nanos = |moment: Duration| i64::try_from(moment.as_nanos()).unwrap_or(i64::MAX);
         self.unix.saturating_add(nanos(moment)).saturating_sub(nanos(self.moment))
     }
 
-    fn moment(&self, unix: UnixNanos) -> Moment {
+    pub(super) fn moment(&self, unix: UnixNanos) -> Moment {
         let ago = Duration::from_nanos(u64::try_from(self.unix.saturating_sub(unix)).unwrap_or(0));
         self.moment.saturating_sub(ago)
     }
@@ -145,17 +142,6 @@ pub struct Committed {
     pub journal_error: Option<Error>,
 }
 
-/// Blocks read back.
-#[derive(Debug, Default)]
-pub struct Refill {
-    /// In sequence.
-    pub blocks: Vec<Stored>,
-    /// Records of blocks that should have been there.
-    pub lost: Count,
-    /// How many blocks those were.
-    pub lost_blocks: u64,
-}
-
 /// What is in a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
@@ -191,20 +177,10 @@ impl Segment {
         (self.content.blocks.saturating_sub(self.ended.len()), self.content.count.less(self.ended_count))
     }
 
-    fn sealed(&self) -> Entry {
+    pub(super) fn sealed(&self) -> Entry {
         let Content { first, last, blocks, count, len } = self.content;
         Entry::Sealed { segment: self.file.number, first, last, blocks, count, len }
     }
-}
-
-/// Where the blocks begin that nobody has read back.
-#[derive(Debug)]
-pub(super) struct Cold {
-    /// A segment, or where one was.
-    pub(super) segment: u64,
-    pub(super) offset: u64,
-    /// Blocks of this segment that should be found from there on, and their records.
-    pub(super) expected: (u64, Count),
 }
 
 /// The one writer of a queue's directory.
@@ -307,7 +283,7 @@ impl Store {
         self.write_journal(true)
     }
 
-    fn note(&mut self, entry: &Entry) {
+    pub(super) fn note(&mut self, entry: &Entry) {
         if let Some(journal) = &mut self.journal {
             journal.add(entry);
         }
@@ -404,228 +380,4 @@ impl Store {
             self.note(&Entry::Ended { parts: by_segment.into_iter().map(part).collect() });
         }
     }
-
-    /// Blocks into the current segment or into further ones, then one sync. After an error it is as if none of this had
-    /// been tried.
-    fn append(&mut self, blocks: &[ToStore], cold: bool, beyond: bool) -> Result<(Vec<Location>, bool)> {
-        if blocks.is_empty() {
-            return Ok((Vec::new(), false));
-        }
-        let before = (self.current, self.current.and_then(|number| self.segments.get(&number)).map(|s| s.content));
-        let (from, next) = (self.next_segment, self.next_sequence);
-        let was_cold = self.cold.as_ref().map(|cold| (cold.segment, cold.offset, cold.expected));
-        let written = self.write(blocks, cold, beyond).and_then(|written| self.sync().map(|()| written));
-        if written.is_err() {
-            self.current = None;
-            self.next_sequence = next;
-            self.cold = was_cold.map(|(segment, offset, expected)| Cold { segment, offset, expected });
-            if let (Some(number), Some(content)) = before {
-                // What lies behind its last sync may be there or not: it gets nothing more.
-                self.roll_back(number, content);
-            }
-            for number in from..self.next_segment {
-                self.roll_back(number, Content::default());
-            }
-        }
-        written
-    }
-
-    /// A segment as it was before. What has nothing in it leaves with the next journal.
-    fn roll_back(&mut self, number: u64, content: Content) {
-        if let Some(segment) = self.segments.get_mut(&number) {
-            segment.content = content;
-            let sealed = segment.sealed();
-            self.note(&sealed);
-        }
-    }
-
-    fn write(&mut self, blocks: &[ToStore], cold: bool, beyond: bool) -> Result<(Vec<Location>, bool)> {
-        let mut locations = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let header = self.header(block);
-            let frame = header.encode();
-            let len = frame.len() as u64 + u64::from(header.len);
-            if !(beyond || self.has_room(frame.len(), block)) {
-                return Ok((locations, true));
-            }
-            let number = self.segment_for(len)?;
-            let segment = self.segments.get_mut(&number).expect("it has just been found or made");
-            let content = &mut segment.content;
-            segment.file.file.write_at(content.len, &[&frame, &block.data])?;
-            if cold {
-                let count = block.meta.count;
-                let new = || Cold { segment: number, offset: content.len, expected: Default::default() };
-                let cold = self.cold.get_or_insert_with(new);
-                if cold.segment == number {
-                    cold.expected.0 += 1;
-                    cold.expected.1 += count;
-                }
-            }
-            locations.push(Location {
-                file: Arc::clone(&segment.file),
-                offset: content.len + frame.len() as u64,
-                len: header.len,
-                checksum: header.checksum,
-            });
-            if content.blocks == 0 {
-                content.first = block.sequence;
-            }
-            content.last = block.sequence;
-            content.blocks += 1;
-            content.count += block.meta.count;
-            content.len += len;
-            self.next_sequence = self.next_sequence.max(block.sequence + 1);
-        }
-        Ok((locations, false))
-    }
-
-    /// Whether the quota lets a block in, which may begin a segment. One is let in however small the quota is, or nothing
-    /// would ever go on.
-    fn has_room(&self, header: usize, block: &ToStore) -> bool {
-        let (used, begins) = (self.bytes(), MAGIC.len() as u64);
-        used <= begins || used + begins + header as u64 + block.data.len() as u64 <= self.limits.quota
-    }
-
-    /// The current segment leaves when nothing in it is needed: beside it there may be no room for a block.
-    fn seal_current_if_over(&mut self) {
-        let current = self.current.and_then(|number| self.segments.get(&number));
-        if let Some(segment) = current.filter(|segment| segment.is_over()) {
-            let sealed = segment.sealed();
-            self.note(&sealed);
-            self.current = None;
-        }
-    }
-
-    fn header(&self, block: &ToStore) -> Header {
-        let meta = &block.meta;
-        Header {
-            sequence: block.sequence,
-            len: u32::try_from(block.data.len()).expect("a block is far below 4 GiB"),
-            checksum: Block::checksum(&block.data),
-            count: meta.count,
-            plain_len: meta.plain_len,
-            times: meta.times,
-            opened: self.anchor.unix(meta.opened),
-            partition: Arc::clone(&meta.partition),
-        }
-    }
-
-    /// The segment that a block of this length goes into.
-    fn segment_for(&mut self, len: u64) -> Result<u64> {
-        if let Some(number) = self.current {
-            let content = self.segments.get(&number).map_or(Content::default(), |segment| segment.content);
-            if content.len + len <= self.limits.segment || content.blocks == 0 {
-                return Ok(number);
-            }
-            self.close_current()?;
-        }
-        let number = self.next_segment;
-        let file = self.directory.create(&segment::name(number))?;
-        self.next_segment += 1;
-        self.names_dirty = true;
-        let content = Content { len: MAGIC.len() as u64, ..Content::default() };
-        self.segments.insert(number, Segment::new(SegmentFile::new(number, file), content));
-        self.segments[&number].file.file.write_at(0, &[MAGIC])?;
-        self.current = Some(number);
-        Ok(number)
-    }
-
-    /// The current segment gets no further block.
-    fn close_current(&mut self) -> Result<()> {
-        let Some(segment) = self.current.and_then(|number| self.segments.get(&number)) else { return Ok(()) };
-        segment.file.file.sync()?;
-        let sealed = segment.sealed();
-        self.note(&sealed);
-        self.current = None;
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<()> {
-        if let Some(segment) = self.current.and_then(|number| self.segments.get(&number)) {
-            segment.file.file.sync()?;
-        }
-        if self.names_dirty {
-            self.directory.sync()?;
-            self.names_dirty = false;
-        }
-        Ok(())
-    }
-
-    /// Reads back up to so many of the blocks that nobody has, oldest first. What cannot be found where it should be is
-    /// lost: its segment is set aside.
-    pub fn refill(&mut self, most: usize) -> Result<Refill> {
-        let mut refill = Refill::default();
-        while let Some(cold) = &mut self.cold {
-            let number = cold.segment;
-            if let Some(segment) = self.segments.get(&number) {
-                let mut walk = Walk::new(Arc::clone(&segment.file.file), cold.offset, segment.content.len);
-                while refill.blocks.len() < most && cold.expected.0 > 0 {
-                    let found = match walk.next_block() {
-                        Ok(Some(found)) => found,
-                        Ok(None) => break,
-                        Err(_) if !refill.blocks.is_empty() => return Ok(refill),
-                        // Tried again, but not for ever: then the segment is set aside.
-                        Err(_) if self.read_failures >= READ_TRIES => break,
-                        Err(error) => {
-                            self.read_failures += 1;
-                            return Err(error);
-                        }
-                    };
-                    self.read_failures = 0;
-                    cold.offset = walk.at();
-                    let header = found.header;
-                    if segment.ended.contains(header.sequence) || self.held.contains(header.sequence) {
-                        continue;
-                    }
-                    cold.expected.0 = cold.expected.0.saturating_sub(1);
-                    cold.expected.1 = cold.expected.1.less(header.count);
-                    refill.blocks.push(stored(&segment.file, found.data, header, &self.anchor));
-                }
-                if refill.blocks.len() >= most && cold.expected.0 > 0 {
-                    return Ok(refill);
-                }
-                if cold.expected.0 > 0 {
-                    refill.lost_blocks += cold.expected.0;
-                    refill.lost += cold.expected.1;
-                    self.write_off(number);
-                }
-            }
-            self.cold = self.cold_behind(number);
-            if refill.blocks.len() >= most {
-                break;
-            }
-        }
-        Ok(refill)
-    }
-
-    /// What a walk could not find is over, so that its segment can leave.
-    fn write_off(&mut self, number: u64) {
-        self.read_failures = 0;
-        let Some((blocks, count)) = self.cold.as_ref().map(|cold| cold.expected) else { return };
-        if let Some(segment) = self.segments.get_mut(&number) {
-            segment.file.mark_damaged();
-            segment.content.blocks = segment.content.blocks.saturating_sub(blocks);
-            segment.content.count = segment.content.count.less(count);
-        }
-    }
-
-    /// The next segment with blocks that nobody has read back.
-    pub(super) fn cold_behind(&self, number: u64) -> Option<Cold> {
-        self.segments.range(number + 1..).find_map(|(&segment, state)| cold_of(segment, state))
-    }
-}
-
-/// The whole of a segment as something to be read back; none if there is nothing.
-pub(super) fn cold_of(segment: u64, state: &Segment) -> Option<Cold> {
-    let (blocks, count) = state.waiting();
-    let (blocks, count) = (blocks.saturating_sub(state.held.0), count.less(state.held.1));
-    (blocks > 0).then_some(Cold { segment, offset: 0, expected: (blocks, count) })
-}
-
-/// A block as its queue knows it.
-pub(super) fn stored(file: &Arc<SegmentFile>, offset: u64, header: Header, anchor: &Anchor) -> Stored {
-    let Header { sequence, len, checksum, count, plain_len, times, opened, partition } = header;
-    let opened = anchor.moment(opened);
-    let meta = BlockMeta { partition, count, plain_len, times, opened, tickets: Tickets::none() };
-    Stored { sequence, meta, location: Location { file: Arc::clone(file), offset, len, checksum } }
 }
