@@ -7,6 +7,7 @@
 mod audit;
 mod build;
 mod drain;
+mod intake;
 mod metadata;
 mod outlet;
 mod parts;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::intake::SourceIntake;
 use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
 use super::undecodable::Undecodable;
-use super::worker::{Rules, SourceIntake, WorkerParts};
+use super::worker::{Rules, WorkerParts};
 use crate::clock::Clock;
 use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
 use crate::encode::entries::EntryEncoder;
@@ -59,9 +60,8 @@ impl Common {
             metrics: self.metrics.clone(),
             rules,
             undecodable,
-            synced: self.synced.subscribe(),
         };
-        SourceIntake::new(parts, Arc::clone(&self.ledger), self.clock)
+        SourceIntake::new(parts, self.synced.subscribe(), Arc::clone(&self.ledger), self.clock)
     }
 
     /// The plan's rules for one worker; `queues` are those of its sinks.

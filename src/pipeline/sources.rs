@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::build::BuildError;
 use super::drain::SOURCES_SHARE;
+use super::intake::SourceIntake;
 use super::parts::{Common, read_limit};
-use super::worker::{Rules, SourceIntake};
+use super::worker::Rules;
 use crate::config::plan::{DrainPlan, Plan, SourceKind};
 use crate::metrics::forward::ForwardSources;
 use crate::record::EcsMetadata;

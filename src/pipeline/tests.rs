@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::intake::SourceIntake;
 use super::outlet::{Outlet, OutletConfig, Pool};
-use super::worker::{Rules, SourceIntake, WorkerParts};
+use super::worker::{Rules, WorkerParts};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -65,10 +66,10 @@ impl Rig {
         let intake = |(source, name): (usize, &str)| {
             let rules = rules(&specs, &queues, open_blocks, compression);
             let (joiner, metrics) = (Some(Joiner::new(&JoinConfig::default())), metrics.clone());
-            let (name, synced) = (name.into(), watch::channel(()).1);
+            let name = name.into();
             let rules = Rules { diverts: vec![divert, None], ..rules };
-            let parts = WorkerParts { source, name, joiner, metrics, rules, undecodable: None, synced };
-            SourceIntake::new(parts, Arc::clone(&ledger), clock)
+            let parts = WorkerParts { source, name, joiner, metrics, rules, undecodable: None };
+            SourceIntake::new(parts, watch::channel(()).1, Arc::clone(&ledger), clock)
         };
         let intakes = ["one", "two"].into_iter().enumerate().map(intake).collect();
         Self { ledger, queues, intakes, metrics }

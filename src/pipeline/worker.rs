@@ -1,24 +1,18 @@
-//! A worker: joins, routes and encodes the batches of one source, synchronously.
-//!
-//! The connections of a source call [`SourceIntake::take`] one after the other under the worker's lock: no task is
-//! crossed on a record's way from the socket to its block, and whoever reads too fast is the one who waits.
+//! A worker: joins, routes and encodes the batches of one source, synchronously. The way to it is `intake`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use tokio::sync::{Notify, watch};
 
 use super::outlet::{Appended, NONE, Outlet};
 use super::undecodable::Undecodable;
-use crate::clock::Clock;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::record::{EcsMetadata, Record, RecordBatch, Tickets};
 use crate::route::{Decision, Router};
+use crate::source::Excerpt;
 use crate::source::forward::JoinConfig;
 use crate::source::join::{JoinCounts, Joiner};
-use crate::source::{Excerpt, Intake};
 use crate::spool::Queue;
 
 /// What a batch changes in the books, entered at its end under one lock.
@@ -52,7 +46,7 @@ impl Tally {
 
 /// Joins, routes and encodes the batches of one source.
 #[derive(Debug)]
-struct Worker {
+pub(super) struct Worker {
     /// Index in the ledger.
     source: usize,
     name: Arc<str>,
@@ -74,46 +68,25 @@ struct Worker {
     instead: Vec<usize>,
     /// Bytes that open blocks may hold, all outlets together.
     open_limit: usize,
-    ecs: Option<Arc<EcsMetadata>>,
+    pub(super) ecs: Option<Arc<EcsMetadata>>,
     /// Records should carry metadata; those that come before it are counted.
-    wants_metadata: bool,
+    pub(super) wants_metadata: bool,
     tally: Tally,
     ledger: Arc<Ledger>,
     /// By sink.
-    gates: Arc<[Gate]>,
+    pub(super) gates: Arc<[Gate]>,
     joined: Vec<RecordBatch>,
     undecodable: Option<Arc<Undecodable>>,
     /// When the next block or partial line is due; the timer sleeps until then.
-    due: Option<Moment>,
-}
-
-/// A source's way into the pipeline; clones share one worker.
-#[derive(Clone, Debug)]
-pub(super) struct SourceIntake(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    worker: Mutex<Worker>,
-    clock: Clock,
-    /// Of the rules in force.
-    gates: watch::Sender<Arc<[Gate]>>,
-    /// Nothing comes any more.
-    finished: AtomicBool,
-    undecodable: Option<Arc<Undecodable>>,
-    /// The worker's `due` has come nearer.
-    nearer: Notify,
-    /// A sender waits until a record in an open block is durable.
-    awaited: AtomicBool,
-    /// Told whenever a queue has written to its disk.
-    synced: watch::Receiver<()>,
+    pub(super) due: Option<Moment>,
 }
 
 /// What a source may have to wait for.
 #[derive(Debug)]
-struct Gate {
-    queue: Arc<Queue>,
+pub(super) struct Gate {
+    pub(super) queue: Arc<Queue>,
     /// Whether this source has ever routed to it.
-    reached: AtomicBool,
+    pub(super) reached: AtomicBool,
 }
 
 /// What a worker goes by; a reload brings others.
@@ -146,12 +119,10 @@ pub(super) struct WorkerParts {
     pub rules: Rules,
     /// Where to leave what cannot be read.
     pub undecodable: Option<Arc<Undecodable>>,
-    /// Told whenever a queue has written to its disk.
-    pub synced: watch::Receiver<()>,
 }
 
 impl Gate {
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.reached.load(Ordering::Relaxed) || !self.queue.is_blocking()
     }
 }
@@ -167,13 +138,12 @@ fn gates(outlets: &[Outlet], before: &[Gate]) -> Arc<[Gate]> {
     outlets.iter().map(gate).collect()
 }
 
-impl SourceIntake {
-    /// A worker and the way to it.
-    pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>, clock: Clock) -> Self {
-        let WorkerParts { source, name, joiner, metrics, rules, undecodable, synced } = parts;
+impl Worker {
+    /// A worker that has seen nothing.
+    pub(super) fn new(parts: WorkerParts, ledger: Arc<Ledger>) -> Self {
+        let WorkerParts { source, name, joiner, metrics, rules, undecodable } = parts;
         let Rules { router, routes, outlets, diverts, open_limit } = rules;
-        let gates = gates(&outlets, &[]);
-        let worker = Worker {
+        Self {
             source,
             name,
             joiner,
@@ -184,6 +154,7 @@ impl SourceIntake {
             diverting: vec![None; outlets.len()],
             instead: Vec::new(),
             tally: Tally::of(routes.len(), outlets.len()),
+            gates: gates(&outlets, &[]),
             routes,
             outlets,
             diverts,
@@ -191,31 +162,18 @@ impl SourceIntake {
             ecs: None,
             wants_metadata: false,
             ledger,
-            gates: Arc::clone(&gates),
             joined: Vec::new(),
-            undecodable: undecodable.clone(),
-            due: None,
-        };
-        Self(Arc::new(Shared {
-            worker: Mutex::new(worker),
-            clock,
-            gates: watch::Sender::new(gates),
-            finished: AtomicBool::new(false),
             undecodable,
-            nearer: Notify::new(),
-            awaited: AtomicBool::new(false),
-            synced,
-        }))
+            due: None,
+        }
     }
 
     /// Goes by other rules from the next record on. `kept` tells by sink which outlet of the rules before it stays in
     /// its place, with its open blocks; those of the others are sealed and go to their queues. Must be called within a
     /// tokio runtime.
-    pub(super) fn change(&self, rules: Rules, kept: &[Option<usize>], join: Option<&JoinConfig>) {
-        let mut guard = self.worker();
-        let worker = &mut *guard;
+    pub(super) fn change(&mut self, rules: Rules, kept: &[Option<usize>], join: Option<&JoinConfig>, now: Moment) {
         let Rules { router, routes, outlets, diverts, open_limit } = rules;
-        let mut before: Vec<Option<Outlet>> = worker.outlets.drain(..).map(Some).collect();
+        let mut before: Vec<Option<Outlet>> = self.outlets.drain(..).map(Some).collect();
         let in_place = |(fresh, kept): (Outlet, &Option<usize>)| match kept.and_then(|at| before[at].take()) {
             Some(mut outlet) => {
                 outlet.set_config(fresh.config());
@@ -223,163 +181,68 @@ impl SourceIntake {
             }
             None => fresh,
         };
-        worker.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
+        self.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
         for mut left in before.into_iter().flatten() {
             left.seal_all();
             left.dispatch();
         }
-        worker.tally = Tally::of(routes.len(), worker.outlets.len());
-        worker.gates = gates(&worker.outlets, &worker.gates);
-        worker.diverting = vec![None; diverts.len()];
-        (worker.router, worker.routes, worker.diverts, worker.open_limit) = (router, routes, diverts, open_limit);
-        let now = self.0.clock.now();
+        self.tally = Tally::of(routes.len(), self.outlets.len());
+        self.gates = gates(&self.outlets, &self.gates);
+        self.diverting = vec![None; diverts.len()];
+        (self.router, self.routes, self.diverts, self.open_limit) = (router, routes, diverts, open_limit);
         if let Some(join) = join {
-            worker.join_by(join, now);
+            self.join_by(join, now);
         }
-        // Who waits for a queue that this source no longer fills, waits no more.
-        self.0.gates.send_replace(Arc::clone(&worker.gates));
-        worker.dispatch();
-        self.note_awaited(worker);
+        self.dispatch();
         // Times may have become shorter.
-        worker.due = Some(now);
-        self.0.nearer.notify_one();
+        self.due = Some(now);
     }
 
-    /// Whether both are ways to one worker.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Whether [`SourceIntake::finish`] was called.
-    pub(super) fn is_finished(&self) -> bool {
-        self.0.finished.load(Ordering::Acquire)
-    }
-
-    /// Task metadata is on its way: records that come before it are counted.
-    pub(super) fn expect_metadata(&self) {
-        self.worker().wants_metadata = true;
-    }
-
-    /// Task metadata has arrived: every record from now on carries it.
-    pub(super) fn set_metadata(&self, ecs: Arc<EcsMetadata>) {
-        self.worker().ecs = Some(ecs);
-    }
-
-    /// Seals blocks and lets partial lines go when their time has come. Runs until it is dropped.
-    pub(super) async fn tick(&self) {
-        let mut synced = self.0.synced.clone();
-        loop {
-            let due = self.worker().due;
-            let time = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(self.0.clock.instant(due)).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = time => self.worker().on_time(self.0.clock.now()),
-                () = self.0.nearer.notified() => {}
-                Ok(()) = synced.changed() => {
-                    if self.0.awaited.load(Ordering::Acquire) {
-                        let mut worker = self.worker();
-                        worker.dispatch();
-                        self.note_awaited(&worker);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells the timer whether the end of a sync is of interest.
-    fn note_awaited(&self, worker: &Worker) {
-        self.0.awaited.store(worker.outlets.iter().any(Outlet::is_awaited), Ordering::Release);
-    }
-
-    /// Nothing will come any more: lets partial lines go and seals every block.
-    pub(super) fn finish(&self) {
-        let mut worker = self.worker();
-        let now = self.0.clock.now();
-        let mut joined = std::mem::take(&mut worker.joined);
-        if let Some(joiner) = &mut worker.joiner {
-            joiner.flush(&mut |batch| joined.push(batch));
-        }
-        worker.route_all(joined, now);
-        worker.outlets.iter_mut().for_each(Outlet::seal_all);
-        worker.dispatch();
-        self.0.finished.store(true, Ordering::Release);
-    }
-
-    fn worker(&self) -> MutexGuard<'_, Worker> {
-        self.0.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Intake for SourceIntake {
-    fn take(&self, batch: RecordBatch) {
-        debug_assert!(batch.is_sound());
-        let now = self.0.clock.now();
-        let mut worker = self.worker();
-        let before = worker.due;
-        let mut joined = std::mem::take(&mut worker.joined);
-        match &mut worker.joiner {
+    /// Joins and routes a batch.
+    pub(super) fn take(&mut self, batch: RecordBatch, now: Moment) {
+        let mut joined = std::mem::take(&mut self.joined);
+        match &mut self.joiner {
             Some(joiner) => {
                 joiner.join(batch, now, &mut |batch| joined.push(batch));
                 if let Some(due) = joiner.next_deadline() {
-                    worker.due_by(due);
+                    self.due_by(due);
                 }
             }
             None => joined.push(batch),
         }
-        worker.route_all(joined, now);
-        worker.dispatch();
-        self.note_awaited(&worker);
-        if worker.outlets.iter().any(Outlet::is_overlooked) {
-            // The sync ended before the timer was told to look for its end.
-            worker.dispatch();
-            self.note_awaited(&worker);
-        }
-        if worker.due != before && worker.due.is_some() {
-            self.0.nearer.notify_one();
-        }
+        self.route_all(joined, now);
+        self.dispatch();
     }
 
-    async fn room(&self) {
-        if self.0.gates.borrow().iter().all(Gate::is_open) {
-            return;
+    /// Nothing will come any more: lets partial lines go and seals every block.
+    pub(super) fn finish(&mut self, now: Moment) {
+        let mut joined = std::mem::take(&mut self.joined);
+        if let Some(joiner) = &mut self.joiner {
+            joiner.flush(&mut |batch| joined.push(batch));
         }
-        let mut changes = self.0.gates.subscribe();
-        loop {
-            let gates = Arc::clone(&changes.borrow_and_update());
-            let open = async {
-                for gate in gates.iter().filter(|gate| gate.reached.load(Ordering::Relaxed)) {
-                    gate.queue.room().await;
-                }
-            };
-            tokio::select! {
-                () = open => return,
-                Ok(()) = changes.changed() => {}
-            }
-        }
+        self.route_all(joined, now);
+        self.outlets.iter_mut().for_each(Outlet::seal_all);
+        self.dispatch();
     }
 
-    fn refuse(&self, reason: &'static str, records: u64, bytes: u64) {
-        let count = Count { records, bytes };
-        let worker = self.worker();
-        let source = worker.source;
-        let mut books = worker.ledger.books();
-        let book = &mut books.sources[source];
+    /// Whether a sender waits until a record in an open block is durable.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.outlets.iter().any(Outlet::is_awaited)
+    }
+
+    /// Whether some of that could be sealed now.
+    pub(super) fn is_overlooked(&self) -> bool {
+        self.outlets.iter().any(Outlet::is_overlooked)
+    }
+
+    /// Counts records that could not be taken.
+    pub(super) fn refuse(&self, reason: &'static str, count: Count) {
+        let mut books = self.ledger.books();
+        let book = &mut books.sources[self.source];
         book.received += count;
         *book.dropped.entry(reason).or_default() += count;
     }
 
-    fn undecodable(&self, reason: &'static str, peer: &str, excerpt: &Excerpt) {
-        if let Some(undecodable) = &self.0.undecodable {
-            undecodable.leave(reason, peer, excerpt);
-        }
-    }
-}
-
-impl Worker {
     /// Routes and encodes batches and enters them in the books. Sealed blocks still wait for [`Worker::dispatch`].
     fn route_all(&mut self, mut batches: Vec<RecordBatch>, now: Moment) {
         for batch in batches.drain(..) {
@@ -489,7 +352,7 @@ impl Worker {
         }
     }
 
-    fn dispatch(&mut self) {
+    pub(super) fn dispatch(&mut self) {
         self.tell_joined();
         self.outlets.iter_mut().for_each(Outlet::seal_awaited);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
@@ -526,7 +389,7 @@ impl Worker {
         }
     }
 
-    fn on_time(&mut self, now: Moment) {
+    pub(super) fn on_time(&mut self, now: Moment) {
         self.due = None;
         let mut joined = std::mem::take(&mut self.joined);
         if let Some(joiner) = &mut self.joiner {
