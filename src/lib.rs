@@ -25,6 +25,7 @@
 //! - [`admin`]: health, status and metrics over HTTP.
 //! - [`cli`]: one file a subcommand.
 //! - [`http`]: one small HTTP GET.
+//! - [`seldom`]: lines of the log that may come often.
 //! - [`clock`]: monotonic moments and the time of day.
 //! - [`watchdog`]: blocking work that does not come back.
 //!
@@ -52,6 +53,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod record;
 pub mod route;
+pub mod seldom;
 pub mod sink;
 pub mod source;
 pub mod spool;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `config::value` and `config::switch` are counted as a module of their
 /// own, since every section as written uses them.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("record", &[]),
     ("route", &["record"]),
     ("encode", &["record"]),
@@ -16,18 +16,19 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("clock", &["encode", "record"]),
     ("http", &[]),
     ("watchdog", &[]),
+    ("seldom", &[]),
     ("source", &["clock", "encode", "record", "value"]),
-    ("spool", &["encode", "ledger", "record", "watchdog"]),
+    ("spool", &["encode", "ledger", "record", "seldom", "watchdog"]),
     ("metrics", &["clock", "encode", "ledger", "source", "spool"]),
     ("aws", &[]),
-    ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "spool", "value", "watchdog"]),
+    ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "seldom", "spool", "value", "watchdog"]),
     ("config", &["aws", "encode", "record", "route", "sink", "source", "spool", "value"]),
     ("admin", &["clock", "encode", "ledger", "metrics", "record", "spool"]),
     (
         "pipeline",
         &[
-            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "sink", "source",
-            "spool",
+            "admin", "clock", "config", "encode", "http", "ledger", "metrics", "record", "route", "seldom", "sink",
+            "source", "spool",
         ],
     ),
 ];

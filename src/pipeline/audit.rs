@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ledger::Ledger;
-use crate::sink::retry::Seldom;
+use crate::seldom::Seldom;
 
 /// Between two looks: an addition of a few numbers under the ledger's lock.
 const EVERY: Duration = Duration::from_secs(10);

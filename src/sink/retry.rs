@@ -15,15 +15,13 @@ use super::common::RetryConfig;
 use super::object::Attempt;
 use super::{Phase, SinkContext};
 use crate::metrics::SinkMetrics;
+use crate::seldom::{self, Seldom};
 
 /// The longest pause in a drain: the process has some 25 s left.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause that a target can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-
-/// Between two lines of the log about the same trouble.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Why something was not delivered; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +183,7 @@ impl Retry {
         let now = Instant::now();
         let mut trouble = self.trouble();
         trouble.failures += 1;
-        if trouble.last_line.is_some_and(|at| now - at < LOG_EVERY) {
+        if trouble.last_line.is_some_and(|at| now - at < seldom::EVERY) {
             return;
         }
         trouble.last_line = Some(now);
@@ -209,24 +207,6 @@ impl Retry {
             let seconds = since.elapsed().as_secs();
             tracing::info!(sink = %self.sink, api, failures, "works again after {seconds} s; nothing to do");
         }
-    }
-}
-
-/// Lets a line through at most once a minute.
-#[derive(Debug, Default)]
-pub struct Seldom(Mutex<(Option<Instant>, u64)>);
-
-impl Seldom {
-    /// Whether a line may be written now, and how many were not since the last.
-    pub fn line(&self) -> Option<u64> {
-        let now = Instant::now();
-        let mut state = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if state.0.is_some_and(|at| now - at < LOG_EVERY) {
-            state.1 += 1;
-            return None;
-        }
-        state.0 = Some(now);
-        Some(std::mem::take(&mut state.1))
     }
 }
 
@@ -346,13 +326,5 @@ mod tests {
             phase.send_replace(Phase::Draining);
         });
         assert_eq!((result.0, start.elapsed().as_secs()), (Ok(()), 6));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_log_hears_once_a_minute() {
-        let seldom = Seldom::default();
-        assert_eq!((seldom.line(), seldom.line(), seldom.line()), (Some(0), None, None));
-        tokio::time::advance(LOG_EVERY).await;
-        assert_eq!(seldom.line(), Some(2));
     }
 }

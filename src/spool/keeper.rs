@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::Instant;
 
 use super::Lease;
 use super::disk::files::Directory;
@@ -25,7 +24,12 @@ use super::state::{OnDisk, Pending, State};
 use crate::encode::Count;
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Tickets};
+use crate::seldom::Seldom;
 use crate::watchdog;
+
+mod health;
+
+pub use health::DiskState;
 
 /// Blocks that are known one by one: some 300 bytes each, so 5 MiB.
 const READY: usize = 16 << 10;
@@ -43,9 +47,6 @@ const TOGETHER: u64 = 8 << 20;
 /// takes of records that nobody waits for an ack of, so on a machine that is short of CPU this bounds the time.
 pub(super) const UNWRITTEN: u64 = 4 << 20;
 
-/// Between two lines of the log about a full spool.
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// Between two tries of a disk that fails.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,29 +61,8 @@ pub(super) struct Keeper {
     /// Told whenever a sync has ended.
     synced: watch::Sender<()>,
     found: Recovered,
-}
-
-/// How a disk is doing.
-#[derive(Clone, Debug, Default)]
-pub struct DiskState {
-    /// Bytes of the segments, and their bound.
-    pub used: u64,
-    /// Their bound.
-    pub quota: u64,
-    /// Segments.
-    pub segments: usize,
-    /// Syncs since the start.
-    pub syncs: u64,
-    /// Whether the quota leaves no room.
-    pub full: bool,
-    /// Why the disk did not take what was written last.
-    pub failure: Option<String>,
-    /// For how long it has not come back from a write, when that was last told.
-    pub stalled: Option<Duration>,
-    /// Bytes at the ends of segments that were torn, cut off at the start.
-    pub torn: u64,
-    /// Bytes of segments that could not be read at the start.
-    pub damaged: u64,
+    /// Of a full spool the log hears seldom.
+    full: Seldom,
 }
 
 /// What one turn did.
@@ -132,7 +112,14 @@ impl Queue {
         let state = State { next_sequence: store.next_sequence(), disk: Some(disk), ..State::default() };
         let refill = store.refill(ready(config.bound).min(REFILL));
         let cold = store.is_cold();
-        let keeper = Keeper { limits, store: Mutex::new(Some(Box::new(store))), work: Notify::new(), synced, found };
+        let keeper = Keeper {
+            limits,
+            store: Mutex::new(Some(Box::new(store))),
+            work: Notify::new(),
+            synced,
+            found,
+            full: Seldom::default(),
+        };
         let queue = Arc::new(Self::with(sink, config, ledger, state, Some(keeper)));
         // What cannot be read now is tried again by the keeper.
         queue.refilled(&mut queue.state(), refill.unwrap_or_default(), cold);
@@ -224,24 +211,6 @@ impl Queue {
         self.state().disk.as_ref().is_some_and(|disk| disk.cold > 0)
     }
 
-    /// How the disk is doing; None in memory.
-    pub fn disk(&self) -> Option<DiskState> {
-        let keeper = self.keeper.as_ref()?;
-        let state = self.state();
-        let disk = state.disk.as_ref()?;
-        Some(DiskState {
-            used: disk.used,
-            quota: keeper.limits.quota,
-            segments: disk.segments,
-            syncs: disk.syncs,
-            full: disk.full,
-            failure: disk.failure.clone(),
-            stalled: disk.stalled,
-            torn: keeper.found.torn,
-            damaged: keeper.found.damaged,
-        })
-    }
-
     /// What was found at the start.
     pub fn recovered(&self) -> Option<&Recovered> {
         self.keeper.as_ref().map(|keeper| &keeper.found)
@@ -331,7 +300,7 @@ impl Queue {
     /// Takes in what a turn did; false if the disk failed.
     fn turned(&self, turn: Turn) -> bool {
         let Turn { committed, refill, used, segments, cold } = turn;
-        let mut settled: Vec<Tickets> = Vec::new();
+        let (mut settled, mut dropped): (Vec<Tickets>, Vec<Tickets>) = Default::default();
         let failed = {
             let mut guard = self.state();
             let state = &mut *guard;
@@ -343,7 +312,7 @@ impl Queue {
             }
             self.tell_full(disk, committed.full);
             disk.full = committed.full;
-            disk.syncs += 1;
+            disk.syncs += u64::from(!committed.locations.is_empty());
             for tell in disk.telling.drain(..) {
                 let _ = tell.send(committed.journal_error.is_none());
             }
@@ -380,15 +349,16 @@ impl Queue {
             }
             self.refilled(state, refill, cold);
             if state.disk.as_ref().is_some_and(|disk| disk.full) && self.config().when_full == WhenFull::DropOldest {
-                settled.extend(self.make_room(state));
+                dropped = self.make_room(state);
             }
             failed
         };
         for tickets in settled {
             tickets.settle(Outcome::Delivered);
         }
+        dropped.into_iter().for_each(|tickets| tickets.settle(Outcome::Dropped));
         if let Some(keeper) = &self.keeper {
-            keeper.synced.send_replace(());
+            keeper.tell_synced();
         }
         // Also without room: whoever waits because a disk that works had not caught up goes by the memory's bound now.
         self.freed.notify_waiters();
@@ -450,47 +420,6 @@ impl Queue {
         dropped
     }
 
-    /// Says that the spool has no room, at most once a minute.
-    fn tell_full(&self, disk: &mut OnDisk, full: bool) {
-        let now = Instant::now();
-        if full && !disk.full && disk.full_told.is_none_or(|told| now - told >= SILENCE) {
-            disk.full_told = Some(now);
-            tracing::warn!(
-                sink = self.name(),
-                "the spool of this sink is full; what comes waits in memory, and when that is full too, `when_full` acts"
-            );
-        }
-    }
-
-    fn name(&self) -> String {
-        self.ledger().books().sinks[self.sink()].name.clone()
-    }
-
-    /// Says when a disk begins to fail and when it works again.
-    fn tell_health(&self, disk: &OnDisk, failure: Option<&str>) {
-        match (&disk.failure, failure) {
-            (None, Some(failure)) => tracing::error!(
-                sink = self.name(),
-                "the spool's disk fails ({failure}); this queue goes on in memory and tries the disk each second. \
-                 What is in memory is lost by a crash; chunks are not acked as durable meanwhile"
-            ),
-            (Some(_), None) => tracing::info!(sink = self.name(), "the spool's disk works again; nothing to do"),
-            _ => {}
-        }
-    }
-
-    /// The disk hangs: what waits to be durable waits for it, in memory, within the queue's bound.
-    fn stalls(&self, so_far: Duration) {
-        let seconds = so_far.as_secs();
-        tracing::error!(
-            "the spool's disk has not come back for {seconds} s; what comes waits in memory until it does, and acks \
-             with it"
-        );
-        if let Some(disk) = &mut self.state().disk {
-            disk.stalled = Some(so_far);
-        }
-    }
-
     /// The writer is gone: the queue goes on as one in memory. What is on disk waits for the next start.
     fn lose_disk(&self) {
         let mut state = self.state();
@@ -499,7 +428,7 @@ impl Queue {
         state.advance();
         drop(state);
         if let Some(keeper) = &self.keeper {
-            keeper.synced.send_replace(());
+            keeper.tell_synced();
         }
         self.freed.notify_waiters();
         self.changed.notify_one();

@@ -57,8 +57,6 @@ pub(super) struct OnDisk {
     pub(super) syncs: u64,
     /// The quota left no room for a block.
     pub(super) full: bool,
-    /// When the log was told so.
-    pub(super) full_told: Option<tokio::time::Instant>,
     /// Why the disk did not take what was written last.
     pub(super) failure: Option<String>,
     /// Write what is left, then end.

@@ -14,8 +14,9 @@ use super::request::{Batch, LIMITS, RejectedInfo, Rejects, plan};
 use crate::aws::{Access, Class, Failure};
 use crate::clock::Clock;
 use crate::encode::letter::{Data, Letter, Origin};
+use crate::seldom::Seldom;
 use crate::sink::object::Attempt;
-use crate::sink::retry::{GivenUp, Retry, Seldom};
+use crate::sink::retry::{GivenUp, Retry};
 use crate::sink::{DeadLetters, SinkContext};
 use crate::spool::Lease;
 

@@ -200,14 +200,12 @@ impl<S: ObjectStore> Driver<S> {
         }
     }
 
-    /// Under pressure, closes the largest object that waits only for size or age.
+    /// Under pressure, closes an object that waits only for size or age: the largest, or on a disk the oldest.
     fn relieve(&mut self, candidates: &[Candidate]) -> bool {
-        let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
-        let (used, bound) = self.context.queue.pressure();
-        let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
         if self.tasks.len() >= self.requests {
             return false;
         }
+        let (used, bound) = self.context.queue.pressure();
         // Room on a disk comes back by whole segments, and the oldest objects hold those; and what is not known one by
         // one can only come when what is known has gone.
         if self.cutter.whole && used >= bound / 4 * 3 {
@@ -215,6 +213,8 @@ impl<S: ObjectStore> Driver<S> {
             let verdict = self.cutter.close(oldest, ClosedBy::Pressure);
             return self.begin(oldest, verdict);
         }
+        let held = |candidate: &&Candidate| candidate.ready + candidate.pending;
+        let waiting = candidates.iter().map(|candidate| held(&candidate)).sum();
         if !is_pressed(used, waiting, bound) && !self.context.queue.is_behind() {
             return false;
         }
@@ -312,7 +312,8 @@ impl<S: ObjectStore> Driver<S> {
                 self.busy.remove(&error.id());
                 tracing::error!(
                     sink = &*self.context.name,
-                    "a request ended in a defect, its records are lost: {error}"
+                    "a request ended in a defect; its records are counted as abandoned, or wait on disk for the next start: \
+                     {error}"
                 );
             }
         }

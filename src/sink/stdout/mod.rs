@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::encode::{Format, LogJson};
+use crate::seldom::Seldom;
 use crate::sink::SinkContext;
 use crate::sink::common::FullPolicy;
-use crate::sink::retry::Seldom;
 use crate::spool::Lease;
 use crate::watchdog;
 
