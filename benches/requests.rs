@@ -33,7 +33,15 @@ fn blocks() -> Vec<Bytes> {
             write::str(&mut map, value.as_bytes());
         }
         let time = (NOW_MILLIS + n as i64) * 1_000_000;
-        let record = Record { tag: &tag, source: "forward", time, received: time, map: &map, ecs: None };
+        let record = Record {
+            tag: &tag,
+            source: "forward",
+            time,
+            received: time,
+            map: &map,
+            ecs: None,
+            json: Default::default(),
+        };
         encoder.encode(&record, &mut open);
         if open.len() >= 256 << 10 {
             blocks.push(Bytes::from(std::mem::take(&mut open)));

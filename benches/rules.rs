@@ -71,7 +71,8 @@ fn rules(c: &mut Criterion) {
         let mut router = Router::compile(&routes(conditions), LevelRules::default()).expect("the rules compile");
         let last = conditions.len() as u16;
         for (kind, map) in &records {
-            let record = Record { tag: &tag, source: "forward", time: 0, received: 0, map, ecs: None };
+            let record =
+                Record { tag: &tag, source: "forward", time: 0, received: 0, map, ecs: None, json: Default::default() };
             let mut decision = Decision::default();
             router.decide(&record, &mut decision);
             assert_eq!(decision.routes, [last], "none but the last route takes it");

@@ -13,6 +13,7 @@ mod tag;
 #[cfg(test)]
 pub(crate) mod testing;
 mod ticket;
+pub(crate) mod wide;
 
 pub use batch::{EcsMetadata, Record, RecordBatch, RecordSpan, UnixNanos};
 pub use tag::Tag;

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::record::Record;
-use crate::record::json;
 use crate::record::keys::KeyFilter;
 use crate::record::level::{Level, LevelRules, Probe};
 use crate::record::msgpack::{Reader, Value};
@@ -149,7 +148,7 @@ impl Picker {
     pub(super) fn field<'s>(&'s mut self, slot: usize, record: &Record<'s>) -> Option<Found<'s>> {
         self.walk(record.map);
         let root = self.root_of(slot);
-        self.pick(root, record.map);
+        self.pick(root, record);
         let text = |bytes: &'s [u8], at: &Range<usize>| bytes.get(at.clone()).map(|text| Found::Str(text.into()));
         match &self.state.slots[slot] {
             Picked::Plain(found) => Some(found.clone()),
@@ -171,16 +170,16 @@ impl Picker {
         self.walk(record.map);
         let level = match self.state.record_probe.best() {
             Some((level, _)) => Some(level),
-            None => self.level_in_log(record.map),
+            None => self.level_in_log(record),
         };
         self.state.level = Some(level);
         level
     }
 
-    fn level_in_log(&mut self, map: &[u8]) -> Option<Level> {
-        self.pick(self.plan.log?, map);
+    fn level_in_log(&mut self, record: &Record<'_>) -> Option<Level> {
+        self.pick(self.plan.log?, record);
         match &self.state.log_text {
-            Some(at) => self.plan.levels.find_in_text(map.get(at.clone())?).map(|(level, _)| level),
+            Some(at) => self.plan.levels.find_in_text(record.map.get(at.clone())?).map(|(level, _)| level),
             None => self.state.log_probe.best().map(|(level, _)| level),
         }
     }
@@ -205,8 +204,8 @@ impl Picker {
     }
 
     /// Fills the slots of a root, and if it is the one that tells levels, what it tells.
-    fn pick(&mut self, root: usize, map: &[u8]) {
-        let (plan, state) = (&self.plan, &mut self.state);
+    fn pick(&mut self, root: usize, record: &Record<'_>) {
+        let (plan, state, map) = (&self.plan, &mut self.state, record.map);
         if std::mem::replace(&mut state.roots[root].1, true) {
             return;
         }
@@ -230,7 +229,7 @@ impl Picker {
         }
         match value {
             Value::Str(text) | Value::Bin(text) if inside => {
-                let is_json = fill_from_json(plan, state, root, text, map);
+                let is_json = fill_from_json(plan, state, root, text, record);
                 if !is_json {
                     state.log_text = offset(map, text).map(|at| at..at + text.len()).filter(|_| tells_level);
                 }
@@ -253,16 +252,16 @@ impl Picker {
 }
 
 /// Fills what lies in a text if it is a JSON object: one pass, which also finds out whether it is one.
-fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], map: &'a [u8]) -> bool {
+fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], record: &Record<'a>) -> bool {
     let Root { slots, inside, .. } = &plan.roots[root];
-    let is_json = json::scan_members(text, |member| {
+    let is_json = record.json.scan_members(text, |member| {
         let wanted = member.key_escaped || inside.may_have(member.key);
         for slot in slots.iter().filter(|_| wanted) {
             if let [first, rest @ ..] = plan.slots[*slot].path.split().1
                 && member.key_is(first.as_bytes())
             {
                 let found = path::resolve_in_json(member.value, rest);
-                state.slots[*slot] = found.map_or(Picked::Missing, |found| keep(found, map, &mut state.text));
+                state.slots[*slot] = found.map_or(Picked::Missing, |found| keep(found, record.map, &mut state.text));
             }
         }
         if plan.log == Some(root) {
