@@ -110,14 +110,15 @@ impl<'a> Scan<'a> {
         self.space();
         let start = self.pos;
         // Most values are strings: they need no bookkeeping.
-        if self.peek()? == b'"' {
+        let is_plain = if self.peek()? == b'"' {
             self.pos += 1;
-            self.string()?;
+            !self.string()?
         } else {
             self.value(depth)?;
-        }
+            false
+        };
         self.at = At::Next;
-        Some(Member { key, key_escaped, value: Raw::new(self.text.get(start..self.pos)?) })
+        Some(Member { key, key_escaped, value: Raw::new(self.text.get(start..self.pos)?), is_plain })
     }
 
     /// Nothing but white space is left.
