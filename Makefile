@@ -63,9 +63,9 @@ lint: ## format, clippy, docs, licences
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
 	cargo deny --locked check licenses bans sources
 
-# Without the AWS SDK, whose sinks no bench uses: that saves minutes.
+# Without the AWS SDK, whose sinks no bench uses: that saves minutes. The binary has the allocator that users have.
 bench: ## all benches
-	cargo bench --locked --no-default-features
+	cargo bench --locked --no-default-features --features jemalloc
 
 # The allocator is glibc's: jemalloc's work would depend on its threads. STAGE=rules picks stages by a part of their name.
 gate: ## instructions of each stage against benches/instructions.baseline; fails beyond 3 % (valgrind)
