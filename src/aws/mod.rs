@@ -7,6 +7,7 @@
 
 mod failure;
 mod lookup;
+mod names;
 
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ impl Access {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
+            .http_client(names::http_client())
             // Its own limit would come before the deadline of the lookup, whose error says what to do.
             .identity_cache(IdentityCache::lazy().load_timeout(self.attempt_timeout).build())
             // It ends slow transfers of a container that is short of CPU; the timeout of an attempt is enough.

@@ -169,7 +169,7 @@ async fn credentials_that_never_come_are_an_attempt_that_failed() {
     let never = provide_credentials_fn(std::future::pending);
     for (attempt, deadline) in [(2, 1), (20, 10), (3600, 10)] {
         let attempt_timeout = std::time::Duration::from_secs(attempt);
-        let never = Some(SharedCredentialsProvider::new(never.clone()));
+        let never = Some(SharedCredentialsProvider::new(never));
         let access = Access { credentials: never, attempt_timeout, ..access() };
         let store = S3Store::with_access(&config(&fake), SinkMetrics::detached("sink"), access);
         let begun = tokio::time::Instant::now();

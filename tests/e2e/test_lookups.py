@@ -2,6 +2,7 @@
 holds up nobody else."""
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -75,9 +76,9 @@ def said(router, *words):
 
 
 def counted(router, sink, result):
-    """Whether attempts of a sink ended so."""
+    """How many attempts of a sink ended so."""
     lines = router.get("/metrics")[1].splitlines()
-    return any(f'sink="{sink}"' in line and f'result="{result}"' in line for line in lines)
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("logweir_sink_requests_total{") and f'sink="{sink}"' in line and f'result="{result}"' in line)
 
 
 def of_the_container(mute):
@@ -124,3 +125,38 @@ def test_a_drain_does_not_wait_for_what_hangs(start, config, aws, file_sink, pla
     eventually(lambda: all(router.sink(sink, "delivered") == 10 for sink in ("alerts", "archive")), "all of it")
     router.stop()
     assert [r["n"] for r in objects.all_records(objects.in_bucket(aws.s3, "logs"))] == list(range(10))
+
+
+@pytest.fixture
+def mute_names(place):
+    """What to run a process with so that its only name server listens and never answers (root: a mount namespace)."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.77", 53))
+    resolv = place / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")
+    yield ["unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh"]
+    server.close()
+
+
+def test_names_that_are_never_resolved_hold_up_neither_disk_nor_acks(start, config, file_sink, place, mute_names):
+    """Lookups of names cannot be cancelled; those that hang must not take the threads that everything else needs."""
+    retry = {"initial": "20ms", "max": "20ms", "attempt_timeout": "1s"}
+    sinks = {
+        "archive": {"type": "s3", "region": REGION, "bucket": "logs", "object": {"age": "1s"}, "prefix": "{part}/", "retry": retry},
+        "local": file_sink(object={"age": "1s"}),
+    }
+    spool = {"path": f"{place}/spool", "size": "64MiB"}
+    made = config(
+        routes=[{"name": "all", "to": list(sinks)}], sinks=sinks, spool=spool, drain={"timeout": "3s", "quiet": "100ms"}
+    )
+    router = start(made, wrapper=mute_names)
+    with Peer(router.address("unix")) as peer:
+        peer.send(*(fwd.message("app", Time(START, n), {"log": f"{n}", "part": f"{n}"}) for n in range(40)))
+    eventually(lambda: said(router, "sink=archive", "failed, will be repeated"), "a word about it")
+    # More than there are threads for blocking work.
+    eventually(lambda: counted(router, "archive", "timeout") >= os.cpu_count() + 4, "lookups that hang")
+    for n in range(20):
+        send(router, [n])
+    eventually(lambda: router.sink("local", "delivered") == 60, "the sink that needs no names")
+    router.signal()
+    assert router.wait() == 0, "all of it is on disk"
