@@ -4,6 +4,7 @@
 //! output, everything else to standard error.
 
 mod check;
+mod cost;
 mod deadletter;
 mod demo;
 mod explain;
@@ -44,6 +45,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Cost(cost::CostArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Cost(args) => cost::run(args),
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),

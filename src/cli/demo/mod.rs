@@ -22,7 +22,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::load::Container;
-use self::report::{CLOUDWATCH, S3, Shelf, number};
+pub(super) use self::report::number;
+use self::report::{CLOUDWATCH, S3, Shelf};
 use super::{UsageError, log, run};
 use crate::clock::Clock;
 use crate::config::file::SinkKind;

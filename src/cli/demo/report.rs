@@ -221,7 +221,7 @@ fn dollars(amount: f64) -> String {
 }
 
 /// With a comma at every third digit.
-pub(super) fn number(n: u64) -> String {
+pub(in crate::cli) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
