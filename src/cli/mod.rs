@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod health;
 mod log;
+mod record;
 mod record_json;
 mod reload;
 mod run;
@@ -52,6 +53,7 @@ enum Command {
     Deadletter(deadletter::DeadletterArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Record(record::RecordArgs),
     Spool(spool::SpoolArgs),
     Version(version::VersionArgs),
 }
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Deadletter(args) => deadletter::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
+        Command::Record(args) => record::run(args),
         Command::Spool(args) => spool::run(args),
         Command::Version(args) => version::run(args),
     };

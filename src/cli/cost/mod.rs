@@ -127,7 +127,8 @@ pub(crate) fn run(args: CostArgs) -> Result<ExitCode> {
         configs.push(ConfigReport { name: name.clone(), estimate });
         texts.push(measured.text);
     }
-    let items = prices.sources(&["cloudwatch_ingest_STANDARD", "s3_storage_STANDARD", "fargate_vcpu_X86_64"]);
+    let items = ["cloudwatch_ingest_STANDARD", "s3_storage_STANDARD", "fargate_vcpu_X86_64"];
+    let items = prices.sources(&items[..if args.reserve.is_some() { 3 } else { 2 }]);
     let report = Report {
         region: args.region.clone(),
         volume_bytes_a_day: args.volume,
@@ -197,7 +198,7 @@ fn assumptions(args: &CostArgs, plans: &[(Plan, String)], sample: &Sample) -> Ve
             "{} writing, an even part each and every prefix of the sample.",
             if args.tasks == 1 { "One task is".to_owned() } else { format!("{} tasks are", args.tasks) }
         ),
-        "CloudWatch Logs bills messages and 26 bytes each, as PutLogEvents counts them, and stores 15 % of that (AWS's \
+        "CloudWatch Logs bills messages and 26 bytes each, as PutLogEvents counts them, and stores 0.15 of that (AWS's \
          own estimate)."
             .to_owned(),
         "`Everything` is the text alone, as the awslogs driver sends it, in class STANDARD.".to_owned(),
