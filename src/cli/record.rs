@@ -71,7 +71,8 @@ pub(crate) fn run(args: RecordArgs) -> Result<ExitCode> {
         bail!("no record came; does anything send to these addresses?");
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{file}: {} records, {}", number(recorded.records), Size(recorded.bytes))?;
+    let plural = if recorded.records == 1 { "" } else { "s" };
+    writeln!(out, "{file}: {} record{plural}, {}", number(recorded.records), Size(recorded.bytes))?;
     writeln!(out, "logweir cost -c CONFIG --sample {file} --volume 1TB/day --region REGION")?;
     Ok(ExitCode::SUCCESS)
 }
