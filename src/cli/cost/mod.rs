@@ -14,13 +14,17 @@ use serde::Serialize;
 
 use self::sample::{Form, Origin, Sample};
 use super::{UsageError, explain};
-use crate::clock::Clock;
 use crate::config::plan::{Metadata, Plan};
 use crate::config::{self, Host, Problems};
 use crate::cost::{Architecture, Ask, Comparison, DAY, DAYS, Estimate, Prices, Reservation, estimate, measure};
+use crate::record::UnixNanos;
 
 /// The record's task id, where the sample does not tell one: as long as ECS' are.
 const TASK_ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// 2026-11-22T10:30:00Z, the time of the first record that has none: always the same, so that a sample always gives the
+/// same bill.
+const FIRST: UnixNanos = 1_795_343_400_000_000_000;
 
 /// Say what a month of logs like a sample costs under a config, or under two
 ///
@@ -117,7 +121,7 @@ pub(crate) fn run(args: CostArgs) -> Result<ExitCode> {
     let sources = plans.iter().map(|(plan, _)| explain::source(plan, args.source.as_deref()));
     let sources = sources.collect::<Result<Vec<_>, _>>().map_err(usage)?;
     let tag = args.tag.clone().unwrap_or_else(|| format!("{}-firelens-{TASK_ID}", args.container));
-    let origin = Origin { tag, container: args.container.clone(), now: Clock::start().unix() };
+    let origin = Origin { tag, container: args.container.clone(), first: FIRST };
     let sample = sample::read(&args.sample, args.format, &origin).map_err(usage)?;
     let ask = ask(&args);
     let (mut configs, mut texts) = (Vec::new(), Vec::new());

@@ -110,6 +110,9 @@ fn write_totals(out: &mut String, estimate: &Estimate) -> fmt::Result {
     writeln!(out, "  {}", "-".repeat(WIDTH - 2))?;
     amount(out, "  this config", estimate.total)?;
     amount(out, "  everything in CloudWatch Logs", estimate.everything)?;
+    if !estimate.sinks.iter().any(|sink| ["cloudwatch_logs", "s3"].contains(&sink.kind)) {
+        return writeln!(out, "  None of its sinks is in AWS, so there is nothing to compare.");
+    }
     let saved = estimate.everything - estimate.total;
     let label = if saved < 0.0 { "  it costs more by" } else { "  saved" };
     let share = saved.abs() / estimate.everything;

@@ -64,7 +64,7 @@ pub(super) struct Origin {
     /// Bare name, without Docker's slash.
     pub(super) container: String,
     /// The time of the first.
-    pub(super) now: UnixNanos,
+    pub(super) first: UnixNanos,
 }
 
 /// A sample that was read.
@@ -128,7 +128,11 @@ fn detect(bytes: &[u8]) -> Result<Form, String> {
         [] => return Err("is empty".into()),
         // An array, which no UTF-8 begins with.
         [0x90..=0x9f, ..] | [0xdc | 0xdd, 0, ..] => return Ok(Form::Forward),
-        _ if look.contains(&0) => return Err("is no log: it holds zero bytes; accepted are lines of text, JSON records and Forward captures, as they are or compressed with gzip or zstd".into()),
+        _ if look.contains(&0) => return Err(
+            "is no log: it holds zero bytes; accepted are lines of text, JSON records and Forward captures, as they \
+                        are or compressed with gzip or zstd"
+                .into(),
+        ),
         _ => {}
     }
     let line = look.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
@@ -149,7 +153,7 @@ struct Batches {
 impl Batches {
     fn new(origin: &Origin) -> Self {
         let tag = Tag::from(origin.tag.as_str());
-        Self { tag, data: Vec::new(), records: Vec::new(), done: Vec::new(), received: origin.now }
+        Self { tag, data: Vec::new(), records: Vec::new(), done: Vec::new(), received: origin.first }
     }
 
     fn add(&mut self, tag: &str, time: UnixNanos, map: &Map<String, Value>) {
@@ -183,8 +187,8 @@ struct Times(UnixNanos, Rng);
 
 impl Times {
     fn new(origin: &Origin) -> Self {
-        // Always the same digits: the same sample gives the same bill.
-        Self(origin.now, Rng::with_seed(0))
+        // Always the same digits.
+        Self(origin.first, Rng::with_seed(0))
     }
 
     fn next(&mut self) -> UnixNanos {
@@ -268,7 +272,7 @@ fn frames(bytes: &[u8], origin: &Origin, is_cut: bool) -> Result<Vec<RecordBatch
     let (mut frames, mut buf) = (Frames::new(FRAME[0], FRAME[1]), BytesMut::from(bytes));
     let mut batches = Vec::new();
     loop {
-        match frames.next(&mut buf, origin.now) {
+        match frames.next(&mut buf, origin.first) {
             Ok(Some(Found::Records(batch))) => batches.push(batch),
             Ok(Some(Found::Chunk(_) | Found::Grow(_) | Found::End)) => {}
             Ok(None) if frames.is_partial(&buf) && !is_cut => {
@@ -289,7 +293,7 @@ mod tests {
     use crate::record::msgpack::write;
 
     fn origin() -> Origin {
-        Origin { tag: "app-firelens-0123".into(), container: "app".into(), now: 1_795_343_400_000_000_000 }
+        Origin { tag: "app-firelens-0123".into(), container: "app".into(), first: 1_795_343_400_000_000_000 }
     }
 
     fn parse(bytes: &[u8]) -> Result<(Form, Vec<RecordBatch>), String> {
@@ -323,7 +327,7 @@ mod tests {
         assert_eq!(logs, ["first", r#"{"level":"error"}"#]);
         assert!(found.iter().all(|(tag, time, map)| {
             tag == "app-firelens-0123"
-                && *time > origin().now
+                && *time > origin().first
                 && map["container_name"].as_str().is_some_and(|name| name.starts_with("/ecs-app-1-app-"))
         }));
     }
