@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::sample::{Form, Origin, Sample};
 use super::{UsageError, explain};
-use crate::config::plan::{Metadata, Plan};
+use crate::config::plan::{Metadata, Plan, SinkKind};
 use crate::config::{self, Host, Problems};
 use crate::cost::{Architecture, Ask, Comparison, DAY, DAYS, Estimate, Prices, Reservation, estimate, measure};
 use crate::record::UnixNanos;
@@ -33,7 +33,7 @@ const FIRST: UnixNanos = 1_795_343_400_000_000_000;
 /// shows in its content. At most 64 MiB of it are read. Nothing is sent anywhere.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  logweir cost -c config/sidecar.yaml --sample app.log --volume 1TB/day --region ap-northeast-1 --retain 90d"
+    after_help = "Example:\n  logweir cost -c config/sidecar.yaml --sample app.log --volume 1TB/day --region ap-northeast-1"
 )]
 pub(crate) struct CostArgs {
     /// The config, as for `check`; a second one is compared with the first
@@ -216,11 +216,24 @@ fn assumptions(args: &CostArgs, plans: &[(Plan, String)], sample: &Sample) -> Ve
     if plans.iter().any(|(plan, _)| plan.metadata == Metadata::Ecs) {
         said.push("Records carry the ecs_* fields, as under ECS (`metadata: none` leaves them out).".into());
     }
+    let elsewhere = |(plan, _): &(Plan, String)| plan.sinks.iter().any(|sink| is_elsewhere(&sink.kind, &args.region));
+    if plans.iter().any(elsewhere) {
+        said.push(format!("A sink is in another region than {}; it is billed as if it were there.", args.region));
+    }
     if sample.is_cut {
         said.push(format!("Of the sample the first {} were read.", sample::MOST));
     }
     said.push("Left out: queries, network, free tiers, lower prices of large volumes, taxes.".into());
     said
+}
+
+fn is_elsewhere(sink: &SinkKind, asked: &str) -> bool {
+    let region = match sink {
+        SinkKind::S3(config) => &config.region,
+        SinkKind::CloudWatchLogs(config) => &config.region,
+        SinkKind::File(_) | SinkKind::Stdout(_) => &None,
+    };
+    region.as_ref().is_some_and(|region| region != asked)
 }
 
 /// Log text a day.
