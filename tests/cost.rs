@@ -243,3 +243,51 @@ fn a_recording_ends_at_its_size_and_one_without_records_is_an_error() {
         assert_eq!(refused.code, Some(64), "{wrong:?}: {}", refused.err);
     }
 }
+
+/// `["app-firelens-0123", seconds, {"log": text}]`.
+fn message(seconds: u32, text: &str) -> Vec<u8> {
+    let len = u16::try_from(text.len()).expect("a line").to_be_bytes();
+    let head = [&b"\x93\xb1app-firelens-0123\xce"[..], &seconds.to_be_bytes(), b"\x81\xa3log\xda", &len];
+    [&head.concat()[..], text.as_bytes()].concat()
+}
+
+#[test]
+fn cost_says_the_bytes_that_run_writes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let (socket, capture, config, data) = (at("s.sock"), at("app.capture"), at("r.yaml"), at("data"));
+    let yaml = format!(
+        "sources: {{forward: {{listen: [\"unix://{}\"]}}}}\n\
+         routes: [{{name: noise, when: log.n == 7, to: []}}, {{name: all, to: [archive]}}]\n\
+         sinks: {{archive: {{type: file, path: \"{}\", prefix: \"{{container}}/\"}}}}\n\
+         admin: none\nmetadata: none\n",
+        socket.display(),
+        data.display()
+    );
+    fs::write(&config, yaml).expect("written");
+    let line = |n: u32| {
+        let (n, word) = (n % 10, n.wrapping_mul(2_654_435_761));
+        format!(r#"{{"level":"info","n":{n},"path":"/api/{word:08x}","took":{}}}"#, word % 997)
+    };
+    let frames: Vec<u8> = (0..20_000).flat_map(|n| message(1_795_343_400 + n / 100, &line(n))).collect();
+    fs::write(&capture, &frames).expect("written");
+    let [config, capture] = [&config, &capture].map(|path| path.display().to_string());
+    let router = command(&["run", "-c", &config]).spawn().expect("the binary starts");
+    let mut peer = eventually(|| UnixStream::connect(&socket).ok()).expect("it listens");
+    peer.write_all(&frames).expect("it reads");
+    drop(peer);
+    let killed = Command::new("kill").arg(router.id().to_string()).status().expect("kill runs");
+    assert!(killed.success());
+    let ran = ended(router);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let objects = fs::read_dir(data.join("app")).expect("objects");
+    let stored: u64 = objects.map(|entry| entry.expect("an entry").metadata().expect("a file").len()).sum();
+
+    let ask = ["--sample", &capture, "--volume", "1GB/s", "--region", "us-east-1", "--json"];
+    let cost = run(&[&["cost", "-c", &config][..], &ask].concat());
+    assert_eq!(cost.code, Some(0), "{}", cost.err);
+    let report: Value = serde_json::from_str(&cost.out).expect("JSON");
+    let text = report["sample"]["text_bytes"].as_f64().expect("a number");
+    let month = 1e9 * 86_400.0 * 365.0 / 12.0;
+    close(&report["configs"][0]["sinks"][0]["gb_a_month"], stored as f64 * month / text / (1 << 30) as f64);
+}
