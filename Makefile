@@ -19,7 +19,7 @@ IMAGE_BIN  := $(CARGO_TARGET_DIR)/$(TRIPLE)/release/logweir
 IMAGE      ?= logweir
 FUZZ_TIME  ?= 20
 
-.PHONY: help build check test e2e faults lint deny bench fuzz image demo clean
+.PHONY: help build check test e2e faults lint deny bench gate gate-baseline fuzz image demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | column -t -s $$'\t'
@@ -63,9 +63,16 @@ lint: ## format, clippy, docs, licences
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
 	cargo deny --locked check licenses bans sources
 
-# Without the AWS SDK, whose sinks no bench uses: that saves minutes.
+# Without the AWS SDK, whose sinks no bench uses: that saves minutes. The binary has the allocator that users have.
 bench: ## all benches
-	cargo bench --locked --no-default-features
+	cargo bench --locked --no-default-features --features jemalloc
+
+# The allocator is glibc's: jemalloc's work would depend on its threads. STAGE=rules picks stages by a part of their name.
+gate: ## instructions of each stage against benches/instructions.baseline; fails beyond 3 % (valgrind)
+	cargo bench --locked --no-default-features --bench instructions -- $(STAGE)
+
+gate-baseline: ## writes what `gate` measures
+	cargo bench --locked --no-default-features --bench instructions -- --write $(STAGE)
 
 # Unoptimized: this shows that they run, and shares what the tests compiled.
 bench-smoke: ## every bench runs, briefly

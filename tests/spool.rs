@@ -85,8 +85,15 @@ fn write_spool(root: &Path, closed: bool) {
     }
 
     let tag = Tag::from("t");
-    let record =
-        Record { tag: &tag, source: "s", time: ANCHOR.unix, received: 2, map: b"\x81\xa3log\xa2hi", ecs: None };
+    let record = Record {
+        tag: &tag,
+        source: "s",
+        time: ANCHOR.unix,
+        received: 2,
+        map: b"\x81\xa3log\xa2hi",
+        ecs: None,
+        json: Default::default(),
+    };
     let mut entry = Vec::new();
     EntryEncoder::new(Message::Log).encode(&record, &mut entry);
     let mut store = open(&home, "alerts", "cloudwatch_logs");

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 fuzz_target!(|input: (u8, i64, &[u8])| {
     let (choice, time, map) = input;
     let tag = Tag::from("app-firelens-0123");
-    let record = Record { tag: &tag, source: "fuzz", time, received: 2, map, ecs: None };
+    let record = Record { tag: &tag, source: "fuzz", time, received: 2, map, ecs: None, json: Default::default() };
     line([LogJson::Nest, LogJson::Lift, LogJson::Raw][usize::from(choice) % 3], &record);
     entry([Message::Record, Message::Log][usize::from(choice) % 2], &record);
 });

@@ -10,7 +10,7 @@ use logweir::record::{Record, Tag};
 fuzz_target!(|input: (&str, &str, i64, &[u8])| {
     let (text, tag, time, map) = input;
     let tag = Tag::from(tag);
-    let record = Record { tag: &tag, source: "fuzz", time, received: 1_795_345_170_000_000_000, map, ecs: None };
+    let record = Record { tag: &tag, source: "fuzz", time, received: 1_795_345_170_000_000_000, map, ecs: None, json: Default::default() };
     let Ok(template) = Template::parse(text) else { return };
 
     let mut names = Partitioner::prefix(template.clone(), LevelRules::default());

@@ -52,7 +52,7 @@ fn is_whole_map(bytes: &[u8]) -> bool {
 
 fuzz_target!(|map: &[u8]| {
     let tag = Tag::from("app-firelens-0123");
-    let record = Record { tag: &tag, source: "fuzz", time: 1, received: 2, map, ecs: None };
+    let record = Record { tag: &tag, source: "fuzz", time: 1, received: 2, map, ecs: None, json: Default::default() };
     ROUTER.with_borrow_mut(|router| {
         let (mut fast, mut plain) = (Decision::default(), Decision::default());
         router.decide(&record, &mut fast);

@@ -2,19 +2,25 @@
 //!
 //! [`Access`] says how a sink reaches AWS; [`Access::load`] asks the environment, the profile or the container for the
 //! rest. It is called in the sink's own task with its first request, never before the sockets are bound: what is wrong
-//! with AWS is a state of that sink. The SDK tries once; repeating is [`crate::sink::retry`]'s work, because the SDK's
+//! with AWS is a state of that sink. A lookup that hangs ends like one that fails. The SDK tries once; repeating is [`crate::sink::retry`]'s work, because the SDK's
 //! own retries stop within seconds and are blind to the drain. [`Failure`] reads an error of the SDK.
 
 mod failure;
+mod lookup;
+mod names;
 
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::time::timeout;
+
+use lookup::Bounded;
 
 pub use failure::{Class, Failure};
 
@@ -44,17 +50,28 @@ pub struct Access {
 
 impl Access {
     /// What the SDK's clients are made of. Reads the environment and files; asks the network only for a region that
-    /// nothing else names. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` work.
+    /// nothing else names. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` work. This and the lookups of
+    /// credentials, which come with the requests, take 10 s at most, or half of `attempt_timeout` where that is less.
     pub async fn load(&self) -> Result<SdkConfig, String> {
+        let deadline = lookup::deadline(self.attempt_timeout);
+        let found = timeout(deadline, self.look_up()).await;
+        let config = found.unwrap_or_else(|_| Err(lookup::unanswered("region", deadline)))?;
+        let Some(provider) = config.credentials_provider() else { return Ok(config) };
+        let bounded = SharedCredentialsProvider::new(Bounded { provider, deadline });
+        Ok(config.into_builder().credentials_provider(bounded).build())
+    }
+
+    async fn look_up(&self) -> Result<SdkConfig, String> {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(self.attempt_timeout))
             .operation_attempt_timeout(self.attempt_timeout)
-            // Covers the credentials too, which an attempt's own timeout does not.
-            .operation_timeout(self.attempt_timeout + CONNECT_TIMEOUT)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts)
             .retry_config(RetryConfig::disabled())
+            .http_client(names::http_client())
+            // Its own limit would come before the deadline of the lookup, whose error says what to do.
+            .identity_cache(IdentityCache::lazy().load_timeout(self.attempt_timeout).build())
             // It ends slow transfers of a container that is short of CPU; the timeout of an attempt is enough.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .app_name(AppName::new("logweir").expect("letters are a valid name"));

@@ -117,7 +117,7 @@ pub(crate) fn runtime(plan: &Plan) -> Result<tokio::runtime::Runtime> {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    // Blocking threads compress blocks (no more than there are cores can do that at a time) and resolve names. Each
+    // Blocking threads compress blocks (no more than there are cores can do that at a time) and sync the spool. Each
     // sink that writes to a file or stdout has one more, which it writes with: where that hangs, the others go on.
     let writes = |sink: &&SinkPlan| matches!(sink.kind, SinkKind::File(_) | SinkKind::Stdout(_));
     let writers = plan.sinks.iter().filter(writes).count();

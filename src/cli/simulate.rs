@@ -31,7 +31,15 @@ impl Sample {
 
     /// As rules and encoders see it. It was received when it was made, so that its time chooses its names.
     pub(crate) fn record(&self) -> Record<'_> {
-        Record { tag: &self.tag, source: &self.source, time: self.time, received: self.time, map: &self.map, ecs: None }
+        Record {
+            tag: &self.tag,
+            source: &self.source,
+            time: self.time,
+            received: self.time,
+            map: &self.map,
+            ecs: None,
+            json: Default::default(),
+        }
     }
 }
 

@@ -140,8 +140,15 @@ impl Bench<'_> {
         for &span in &batch.records {
             let ecs = self.ecs.clone();
             let (tag, map) = (&batch.tag, batch.map(span));
-            let record =
-                Record { tag, source: self.source, time: span.time, received: span.time, map, ecs: ecs.as_ref() };
+            let record = Record {
+                tag,
+                source: self.source,
+                time: span.time,
+                received: span.time,
+                map,
+                ecs: ecs.as_ref(),
+                json: Default::default(),
+            };
             self.record(&record);
         }
     }
@@ -158,7 +165,7 @@ impl Bench<'_> {
             let mut routes = self.decision.routes.iter().map(|route| usize::from(*route));
             let first = routes.find(|route| self.plan.routes[*route].sinks.contains(&sink));
             let (partitioner, encoder) = &mut self.sinks[sink];
-            let named = Record { time: NAMED, received: NAMED, ..*record };
+            let named = Record { time: NAMED, received: NAMED, json: record.json.clone(), ..*record };
             let (partition, _) = partitioner.partition(&named);
             let taken = &mut self.found.sinks[sink];
             self.buffer.clear();

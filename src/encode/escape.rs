@@ -3,14 +3,10 @@
 //! The escaped form of a text is unique (only `"`, `\` and characters below U+0020 are escaped, each in one way), so
 //! two escaped keys are equal exactly if the keys are.
 
-/// Bytes that the scan looks at in one step; the loop over them is one that compilers turn into vector instructions.
-const STEP: usize = 32;
-/// The longest escape, `\u001f`.
-const LONGEST: usize = 6;
+use crate::record::wide::{STEP, specials};
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-const LOW: u64 = !HIGH;
+/// What a step may become: six bytes for each (`\u001f`), and a whole store behind the last.
+const MOST: usize = 6 * STEP + STEP;
 
 /// The escape of each byte in its low six bytes, its length in the highest byte; 0 for bytes that stand as they are.
 const ESCAPES: [u64; 256] = escapes();
@@ -47,6 +43,7 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
 }
 
 /// Appends UTF-8 text, escaped.
+#[inline]
 pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
     escape::<false>(bytes, out);
 }
@@ -54,81 +51,55 @@ pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
 /// Escapes all bytes, or, if asked, up to the step that holds the first one that is not ASCII; returns how many.
 #[inline]
 fn escape<const ASCII_ONLY: bool>(bytes: &[u8], out: &mut Vec<u8>) -> usize {
-    out.reserve(bytes.len());
-    let mut clean = 0; // where the run of bytes begins that need no escape and are not written yet
-    let mut pos = 0;
-    while let Some(step) = bytes[pos..].first_chunk::<STEP>() {
-        if stops::<ASCII_ONLY>(step) {
-            out.extend_from_slice(&bytes[clean..pos]);
-            if ASCII_ONLY && !step.is_ascii() {
-                return pos;
-            }
-            escape_step(step, out);
-            clean = pos + STEP;
+    let (steps, tail) = bytes.as_chunks::<STEP>();
+    let mut end = out.len();
+    let mut done = 0;
+    for step in steps {
+        if ASCII_ONLY && !step.is_ascii() {
+            out.truncate(end);
+            return done;
         }
-        pos += STEP;
+        end = escape_step(step, bytes.len() - done, out, end);
+        done += STEP;
     }
-    out.extend_from_slice(&bytes[clean..pos]);
-    let tail = &bytes[pos..];
     if !tail.is_empty() {
         // Spaces need no escape; they are cut off again.
         let mut step = [b' '; STEP];
         step[..tail.len()].copy_from_slice(tail);
-        if !stops::<ASCII_ONLY>(&step) {
-            out.extend_from_slice(tail);
-        } else if ASCII_ONLY && !step.is_ascii() {
-            return pos;
-        } else {
-            escape_step(&step, out);
-            out.truncate(out.len() - (STEP - tail.len()));
+        if ASCII_ONLY && !step.is_ascii() {
+            out.truncate(end);
+            return done;
         }
+        end = escape_step(&step, STEP, out, end) - (STEP - tail.len());
     }
+    out.truncate(end);
     bytes.len()
 }
 
-/// Whether a byte needs an escape, or, if asked, is not ASCII.
+/// Writes a step from `end` on, behind which `out` may hold anything, and returns the new end. Stores whole words and
+/// goes on within them: a store of fixed length costs less than a copy of few bytes.
 #[inline(always)]
-fn stops<const ASCII_ONLY: bool>(step: &[u8; STEP]) -> bool {
-    // As signed numbers, control characters and what is not ASCII are both below the space.
-    let low = |b: u8| if ASCII_ONLY { (b as i8) < 0x20 } else { b < 0x20 };
-    step.iter().fold(false, |found, &b| found | low(b) | (b == b'"') | (b == b'\\'))
-}
-
-/// Writes eight bytes at a time into a buffer on the stack: a store of fixed length costs less than a copy of few bytes.
-fn escape_step(step: &[u8; STEP], out: &mut Vec<u8>) {
-    let mut buf = [0; STEP * LONGEST + 8];
-    let mut end = 0;
-    let mut store = |at: usize, word: u64| buf[at..at + 8].copy_from_slice(&word.to_le_bytes());
-    for word in step.as_chunks::<8>().0 {
-        let mut word = u64::from_le_bytes(*word);
-        let mut mask = special(word);
-        let mut left = 8;
-        while mask != 0 {
-            store(end, word);
-            let before = (mask.trailing_zeros() / 8) as usize;
-            end += before;
-            let escape = ESCAPES[(word >> (8 * before)) as u8 as usize];
-            store(end, escape);
-            end += (escape >> 56) as usize;
-            // Two shifts: together they may be 64, which one must not be.
-            word = (word >> (8 * before)) >> 8;
-            mask = (mask >> (8 * before)) >> 8;
-            left -= before + 1;
-        }
-        store(end, word);
-        end += left;
+fn escape_step(step: &[u8; STEP], left: usize, out: &mut Vec<u8>, mut end: usize) -> usize {
+    if out.len() < end + MOST {
+        out.resize(end + left + left / 4 + MOST, 0);
     }
-    out.extend_from_slice(&buf[..end]);
-}
-
-/// The high bit of each byte that needs an escape; exact, since no sum carries into the next byte.
-const fn special(word: u64) -> u64 {
-    let control = ((word & LOW) + 0x60 * ONES) | word;
-    let quote = word ^ (b'"' as u64 * ONES);
-    let quote = ((quote & LOW) + LOW) | quote;
-    let slash = word ^ (b'\\' as u64 * ONES);
-    let slash = ((slash & LOW) + LOW) | slash;
-    !(control & quote & slash) & HIGH
+    let mut mask = specials(step);
+    let mut word = u128::from_le_bytes(*step);
+    let mut rest = STEP;
+    while mask != 0 {
+        out[end..end + STEP].copy_from_slice(&word.to_le_bytes());
+        let before = mask.trailing_zeros() as usize;
+        end += before;
+        word >>= 8 * before;
+        let escape = ESCAPES[usize::from(word as u8)];
+        out[end..end + 8].copy_from_slice(&escape.to_le_bytes());
+        end += (escape >> 56) as usize;
+        word >>= 8;
+        mask >>= before + 1;
+        rest -= before + 1;
+    }
+    out[end..end + STEP].copy_from_slice(&word.to_le_bytes());
+    end + rest
 }
 
 const fn escapes() -> [u64; 256] {

@@ -73,6 +73,10 @@ impl JsonWriter {
     /// Reads a map's key and writes it quoted.
     #[inline]
     pub(super) fn key(&mut self, reader: &mut Reader<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some(bytes) = reader.short_str() {
+            self.str(bytes, out);
+            return Ok(());
+        }
         let mut again = *reader;
         match reader.read()? {
             Value::Str(bytes) => self.str(bytes, out),

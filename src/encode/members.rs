@@ -53,7 +53,15 @@ impl Members {
     /// Returns whether an earlier member had to give way; in a wide object that shows only when it is closed.
     #[inline]
     pub(super) fn key(&mut self, object: &mut Object, start: usize, out: &mut Vec<u8>) -> bool {
-        let key = &out[start..];
+        let repeated = self.note(object, start, out.len() - start, out);
+        out.push(b':');
+        repeated
+    }
+
+    /// Takes the quoted, escaped key of `key_len` bytes that stands at `start`; returns as [`Members::key`].
+    #[inline]
+    pub(super) fn note(&mut self, object: &mut Object, start: usize, key_len: usize, out: &[u8]) -> bool {
+        let key = &out[start..start + key_len];
         let bit = bit(key);
         let mut repeated = false;
         if object.seen & bit != 0
@@ -64,8 +72,7 @@ impl Members {
             repeated = true;
         }
         object.seen |= bit;
-        self.stack.push(Member { start, key_len: key.len(), dead: false });
-        out.push(b':');
+        self.stack.push(Member { start, key_len, dead: false });
         repeated
     }
 

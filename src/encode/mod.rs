@@ -10,6 +10,7 @@ pub mod letter;
 mod members;
 mod names;
 pub mod ndjson;
+mod pairs;
 pub mod partition;
 pub mod template;
 pub mod timestamp;

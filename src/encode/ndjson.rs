@@ -19,11 +19,12 @@ use serde::Deserialize;
 
 use super::json::JsonWriter;
 use super::members::Object;
+use super::pairs::Pairs;
 use super::timestamp::Rfc3339;
 use super::{Notes, escape};
-use crate::record::Record;
 use crate::record::json::{self, Object as Embedded};
 use crate::record::msgpack::{Error, Reader, Value};
+use crate::record::{Record, Tag};
 
 /// What becomes of a JSON object in the text of `log`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
@@ -44,13 +45,17 @@ pub struct NdjsonEncoder {
     log_json: LogJson,
     times: Rfc3339,
     json: JsonWriter,
+    pairs: Pairs,
+    /// The last tag, and its member as it was written.
+    tag: Option<(Tag, Vec<u8>)>,
     unescaped: Vec<u8>,
 }
 
 impl NdjsonEncoder {
     /// An encoder that treats JSON in `log` this way.
     pub fn new(log_json: LogJson) -> Self {
-        Self { log_json, times: Rfc3339::default(), json: JsonWriter::default(), unescaped: Vec::new() }
+        let (times, json, pairs) = Default::default();
+        Self { log_json, times, json, pairs, tag: None, unescaped: Vec::new() }
     }
 
     /// Appends one line.
@@ -82,20 +87,37 @@ impl NdjsonEncoder {
         let mut object = self.envelope(record, out);
         let mut lifted = None;
         for _ in 0..len {
-            let start = out.len();
+            let (pair, start, bad) = (reader.rest(), out.len(), self.json.notes.invalid_utf8);
+            let steady = Reader::new(pair).short_str().filter(|key| !is_special(key));
+            if let Some(key) = steady
+                && let Some(known) = self.pairs.find(key, pair)
+            {
+                out.extend_from_slice(known.written());
+                let repeated = self.json.members.note(&mut object, start, known.key_len(), out);
+                self.json.notes.duplicate_keys += u64::from(repeated);
+                reader = Reader::at(record.map, reader.pos() + known.len());
+                continue;
+            }
             self.json.key(&mut reader, 1, out)?;
             let is_log = self.log_json != LogJson::Raw && &out[start..] == b"\"log\"";
             self.key(&mut object, start, out);
             if is_log && let Some((earlier, _)) = lifted.take() {
                 self.give_way(&mut object, earlier);
             }
+            let key_len = out.len() - 1 - start;
             let value = reader.read()?;
-            match value.text().filter(|_| is_log).and_then(Embedded::parse) {
+            match value.text().filter(|_| is_log).and_then(|text| record.json.parse(text)) {
                 None => self.json.begun(value, &mut reader, 1, out)?,
                 Some(found) if self.log_json == LogJson::Nest => splice(found.text(), found.is_one_line(), out),
                 Some(found) => lifted = Some((self.json.members.last(), found)),
             }
             out.push(b',');
+            if let (Some(key), Value::Str(_)) = (steady, value)
+                && self.json.notes.invalid_utf8 == bad
+            {
+                let raw = &pair[..pair.len() - reader.rest().len()];
+                self.pairs.keep(key, raw, &out[start..], key_len);
+            }
         }
         if let Some((log, found)) = lifted {
             self.lift(&mut object, log, found, out);
@@ -116,9 +138,16 @@ impl NdjsonEncoder {
         let object = self.json.members.open(out);
         out.extend_from_slice(b"\"time\":\"");
         out.extend_from_slice(self.times.text(record.time));
-        out.extend_from_slice(b"\",\"tag\":\"");
-        escape::utf8(record.tag.as_str().as_bytes(), out);
-        out.extend_from_slice(b"\",");
+        match &self.tag {
+            Some((tag, written)) if tag == record.tag => out.extend_from_slice(written),
+            _ => {
+                let start = out.len();
+                out.extend_from_slice(b"\",\"tag\":\"");
+                escape::utf8(record.tag.as_str().as_bytes(), out);
+                out.extend_from_slice(b"\",");
+                self.tag = Some((record.tag.clone(), out[start..].to_vec()));
+            }
+        }
         object
     }
 
@@ -182,6 +211,11 @@ impl NdjsonEncoder {
         self.json.str(value.as_bytes(), out);
         out.push(b',');
     }
+}
+
+/// Whether a key is not simply written.
+fn is_special(key: &[u8]) -> bool {
+    matches!(key, b"log" | b"time" | b"tag")
 }
 
 /// Appends valid JSON. It has no raw line breaks inside strings, so those that are found stand between tokens.

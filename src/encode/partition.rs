@@ -389,7 +389,8 @@ mod tests {
 
     fn place(partitioner: &mut Partitioner, value: &[u8], time: UnixNanos, received: UnixNanos) -> (String, NameNotes) {
         let (tag, map) = (Tag::from("app-firelens-0123"), map_of("v", value));
-        let record = Record { tag: &tag, source: "forward", time, received, map: &map, ecs: None };
+        let record =
+            Record { tag: &tag, source: "forward", time, received, map: &map, ecs: None, json: Default::default() };
         let (partition, notes) = partitioner.partition(&record);
         let name = match &**partition {
             Partition::Prefix(prefix) => prefix.to_string(),
@@ -437,7 +438,8 @@ mod tests {
         let mut names = prefix("{v}/%H/");
         let (tag, a, b) = (Tag::from("app"), map_of("v", b"a"), map_of("v", b"b"));
         let mut arc = |map: &[u8], received: UnixNanos| {
-            let record = Record { tag: &tag, source: "forward", time: NOW, received, map, ecs: None };
+            let record =
+                Record { tag: &tag, source: "forward", time: NOW, received, map, ecs: None, json: Default::default() };
             Arc::clone(names.partition(&record).0)
         };
         let first = arc(&a, NOW);
@@ -477,7 +479,15 @@ mod tests {
                 write::str(&mut map, key.as_bytes());
                 write::uint(&mut map, value as u64);
             }
-            let record = Record { tag: &tag, source: "forward", time: NOW, received: NOW, map: &map, ecs: None };
+            let record = Record {
+                tag: &tag,
+                source: "forward",
+                time: NOW,
+                received: NOW,
+                map: &map,
+                ecs: None,
+                json: Default::default(),
+            };
             let (partition, notes) = names.partition(&record);
             assert_eq!(notes.overflowed, i >= MAX_NAMES);
             seen.insert(Partition::clone(partition));

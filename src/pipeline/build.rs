@@ -16,12 +16,13 @@ use super::sinks::Sinks;
 use super::sources::{self, Ready, Sources};
 use crate::admin::{AdminState, Reloads};
 use crate::clock::Clock;
-use crate::config::plan::{Plan, SinkKind};
+use crate::config::plan::{Plan, SinkKind, SourceKind, SourcePlan};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::metrics::books::BooksCollector;
 use crate::metrics::forward::{ForwardCollector, ForwardSources};
 use crate::metrics::process::ProcessCollector;
+use crate::source::Intake;
 use crate::spool::disk::HomeError;
 use crate::spool::{Queue, Queues};
 
@@ -137,6 +138,13 @@ impl Pipeline {
         }
         let sources = Sources::new(common.clone(), counters);
         Ok(Self { plan, common, ready, queues, sinks, sources, admin, state })
+    }
+
+    /// A way for records of a source into the queues beside its sockets, with rules, books and open blocks of its own;
+    /// its callers are benches, which have neither peers nor tasks. Must be used within a tokio runtime.
+    pub fn intake(&self, source: usize) -> impl Intake {
+        let SourcePlan { name, kind: SourceKind::Forward(config), .. } = &self.plan.sources[source];
+        self.common.worker(&name.as_str().into(), config, self.common.rules(&self.plan, &self.queues))
     }
 
     /// The address that the admin endpoints answer at.

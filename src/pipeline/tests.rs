@@ -475,7 +475,7 @@ proptest! {
                         if ["a", "b", "c", "d"][*at] == service {
                             let tag = Tag::from(TAG);
                             let record =
-                                Record { tag: &tag, source: "one", time: 0, received: 0, map: &sample.map, ecs: None };
+                                Record { tag: &tag, source: "one", time: 0, received: 0, map: &sample.map, ecs: None, json: Default::default() };
                             encoder.encode(&record, &mut expected);
                         }
                     }

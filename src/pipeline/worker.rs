@@ -270,6 +270,7 @@ impl Worker {
                 received: batch.received,
                 map,
                 ecs: ecs.as_ref(),
+                json: Default::default(),
             };
             let one = Count { records: 1, bytes: map.len() as u64 };
             self.router.decide(&record, &mut self.decision);

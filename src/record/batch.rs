@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::json::Memo;
 use super::{Tag, Tickets};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z.
@@ -82,7 +83,7 @@ impl EcsMetadata {
 }
 
 /// One record with all that rules, templates and encoders may ask of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// Its tag.
     pub tag: &'a Tag,
@@ -96,4 +97,6 @@ pub struct Record<'a> {
     pub map: &'a [u8],
     /// Task metadata, once known.
     pub ecs: Option<&'a Arc<EcsMetadata>>,
+    /// What is known of the JSON in it; of a new record nothing.
+    pub json: Memo,
 }

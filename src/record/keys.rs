@@ -1,4 +1,4 @@
-//! A filter that tells most keys which nobody looks for by their length and first letter.
+//! Which keys somebody looks for, told for most by their length and first letter.
 
 /// A set of keys, with false positives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,11 +17,38 @@ impl KeyFilter {
     }
 }
 
-/// One of 64 bits. Setting 0x20 makes letters lower case; what it does to other bytes only costs precision.
-#[inline]
+/// What is noted under keys, in small groups that may hold other keys' too.
+#[derive(Debug)]
+pub(crate) struct KeyGroups<T>(Vec<Vec<T>>);
+
+impl<T> Default for KeyGroups<T> {
+    fn default() -> Self {
+        Self((0..64).map(|_| Vec::new()).collect())
+    }
+}
+
+impl<T> KeyGroups<T> {
+    /// Notes something under a key.
+    pub(crate) fn add(&mut self, key: &[u8], note: T) {
+        self.0[place(key)].push(note);
+    }
+
+    /// All that may be noted under a key.
+    #[inline]
+    pub(crate) fn of(&self, key: &[u8]) -> &[T] {
+        &self.0[place(key)]
+    }
+}
+
 fn bit(key: &[u8]) -> u64 {
+    1 << place(key)
+}
+
+/// One of 64. Setting 0x20 makes letters lower case; what it does to other bytes only costs precision.
+#[inline]
+fn place(key: &[u8]) -> usize {
     let first = key.first().map_or(0, |c| c | 0x20);
-    1 << ((key.len() as u64).wrapping_mul(11).wrapping_add(u64::from(first)) % 64)
+    key.len().wrapping_mul(11).wrapping_add(usize::from(first)) % 64
 }
 
 #[cfg(test)]

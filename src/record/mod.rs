@@ -13,6 +13,13 @@ mod tag;
 #[cfg(test)]
 pub(crate) mod testing;
 mod ticket;
+pub(crate) mod wide;
+
+/// What a ticket is made of; `tests/ticket.rs` puts loom's in its place.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU8, Ordering};
+    pub(super) use std::sync::{Arc, Mutex};
+}
 
 pub use batch::{EcsMetadata, Record, RecordBatch, RecordSpan, UnixNanos};
 pub use tag::Tag;

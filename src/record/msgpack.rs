@@ -107,6 +107,22 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    /// The bytes of the next value if it is a string of the two usual widths, as [`Reader::read`] would give them; else
+    /// the cursor stays. Most of a record is such strings, and this is all that they take.
+    #[inline]
+    pub fn short_str(&mut self) -> Option<&'a [u8]> {
+        let (header, len) = match *self.buf.get(self.pos..)? {
+            [marker @ 0xa0..=0xbf, ..] => (1, usize::from(marker & 0x1f)),
+            [0xd9, len, ..] => (2, usize::from(len)),
+            [0xda, high, low, ..] => (3, usize::from(u16::from_be_bytes([high, low]))),
+            _ => return None,
+        };
+        let start = self.pos + header;
+        let text = self.buf.get(start..start + len)?;
+        self.pos = start + len;
+        Some(text)
+    }
+
     /// What the next value is, if its first byte is there.
     #[inline]
     pub fn peek(&self) -> Option<Kind> {

@@ -87,11 +87,14 @@ impl<'a> Iterator for Pairs<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         while self.left > 0 {
             self.left -= 1;
-            let key = read_over(&mut self.reader)?;
+            let key = match self.reader.short_str() {
+                Some(key) => Some(key),
+                None => read_over(&mut self.reader)?.text(),
+            };
             let value = self.reader.rest();
             // A value that is cut short is no value.
-            read_over(&mut self.reader)?;
-            if let Some(key) = key.text() {
+            self.reader.skip().ok()?;
+            if let Some(key) = key {
                 return Some((key, value));
             }
         }

@@ -52,7 +52,15 @@ impl Sample {
     }
 
     pub(crate) fn record(&self) -> Record<'_> {
-        Record { tag: &self.tag, source: "forward", time: 0, received: 0, map: &self.map, ecs: self.ecs.as_ref() }
+        Record {
+            tag: &self.tag,
+            source: "forward",
+            time: 0,
+            received: 0,
+            map: &self.map,
+            ecs: self.ecs.as_ref(),
+            json: Default::default(),
+        }
     }
 }
 

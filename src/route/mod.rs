@@ -110,8 +110,17 @@ impl Router {
     /// Decides about one record; `decision` is overwritten.
     pub fn decide(&mut self, record: &Record<'_>, decision: &mut Decision) {
         decision.clear();
+        self.picker.reset();
+        self.decide_lazily(record, decision);
+        for route in &mut self.routes {
+            if let Some(prefilter) = &mut route.prefilter {
+                prefilter.learn(route.roots.iter().all(|root| self.picker.has_picked(*root)));
+            }
+        }
+    }
+
+    fn decide_lazily(&mut self, record: &Record<'_>, decision: &mut Decision) {
         let Self { routes, picker } = self;
-        picker.reset();
         let mut escapes = Escapes::default();
         for (index, route) in routes.iter_mut().enumerate() {
             let matched = match &route.condition {

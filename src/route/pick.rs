@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::record::Record;
-use crate::record::json;
-use crate::record::keys::KeyFilter;
+use crate::record::json::{Member, Raw};
+use crate::record::keys::KeyGroups;
 use crate::record::level::{Level, LevelRules, Probe};
 use crate::record::msgpack::{Reader, Value};
 use crate::record::name::Found;
@@ -33,8 +33,8 @@ struct Plan {
 struct Root {
     key: Box<str>,
     slots: Vec<usize>,
-    /// Of the keys inside it that are wanted.
-    inside: KeyFilter,
+    /// The same by their first key inside it.
+    inside: KeyGroups<usize>,
 }
 
 /// A wanted field.
@@ -53,6 +53,8 @@ enum Picked {
     Plain(Found<'static>),
     InMap(Range<usize>),
     InText(Range<usize>),
+    /// A JSON value as it stands in the map; what it says is read when a rule asks.
+    Json(Range<usize>),
 }
 
 /// What is known of the current record.
@@ -99,7 +101,7 @@ impl Picker {
         let wanted = &mut self.plan.roots[root];
         wanted.slots.push(slot);
         if let [first, ..] = path.split().1 {
-            wanted.inside.add(first.as_bytes());
+            wanted.inside.add(first.as_bytes(), slot);
         }
         slot
     }
@@ -112,7 +114,7 @@ impl Picker {
     /// The index of a root.
     fn want_root(&mut self, key: &str) -> usize {
         self.plan.roots.iter().position(|root| *root.key == *key).unwrap_or_else(|| {
-            self.plan.roots.push(Root { key: key.into(), slots: Vec::new(), inside: KeyFilter::default() });
+            self.plan.roots.push(Root { key: key.into(), slots: Vec::new(), inside: KeyGroups::default() });
             self.state.roots.push((None, false));
             self.plan.roots.len() - 1
         })
@@ -149,13 +151,18 @@ impl Picker {
     pub(super) fn field<'s>(&'s mut self, slot: usize, record: &Record<'s>) -> Option<Found<'s>> {
         self.walk(record.map);
         let root = self.root_of(slot);
-        self.pick(root, record.map);
+        self.pick(root, record);
+        if let Picked::Json(at) = &self.state.slots[slot] {
+            let value = record.map.get(at.clone()).map(|text| Raw::new(text).found());
+            self.state.slots[slot] =
+                value.map_or(Picked::Missing, |found| keep(found, record.map, &mut self.state.text));
+        }
         let text = |bytes: &'s [u8], at: &Range<usize>| bytes.get(at.clone()).map(|text| Found::Str(text.into()));
         match &self.state.slots[slot] {
             Picked::Plain(found) => Some(found.clone()),
             Picked::InMap(at) => text(record.map, at),
             Picked::InText(at) => text(&self.state.text, at),
-            Picked::Missing => {
+            Picked::Missing | Picked::Json(_) => {
                 let absent = self.state.roots[root].0.is_none();
                 let metadata = absent.then(|| self.plan.slots[slot].path.in_metadata(record)).flatten();
                 metadata.map(|text| Found::Str(text.as_bytes().into()))
@@ -171,16 +178,16 @@ impl Picker {
         self.walk(record.map);
         let level = match self.state.record_probe.best() {
             Some((level, _)) => Some(level),
-            None => self.level_in_log(record.map),
+            None => self.level_in_log(record),
         };
         self.state.level = Some(level);
         level
     }
 
-    fn level_in_log(&mut self, map: &[u8]) -> Option<Level> {
-        self.pick(self.plan.log?, map);
+    fn level_in_log(&mut self, record: &Record<'_>) -> Option<Level> {
+        self.pick(self.plan.log?, record);
         match &self.state.log_text {
-            Some(at) => self.plan.levels.find_in_text(map.get(at.clone())?).map(|(level, _)| level),
+            Some(at) => self.plan.levels.find_in_text(record.map.get(at.clone())?).map(|(level, _)| level),
             None => self.state.log_probe.best().map(|(level, _)| level),
         }
     }
@@ -205,8 +212,8 @@ impl Picker {
     }
 
     /// Fills the slots of a root, and if it is the one that tells levels, what it tells.
-    fn pick(&mut self, root: usize, map: &[u8]) {
-        let (plan, state) = (&self.plan, &mut self.state);
+    fn pick(&mut self, root: usize, record: &Record<'_>) {
+        let (plan, state, map) = (&self.plan, &mut self.state, record.map);
         if std::mem::replace(&mut state.roots[root].1, true) {
             return;
         }
@@ -230,7 +237,7 @@ impl Picker {
         }
         match value {
             Value::Str(text) | Value::Bin(text) if inside => {
-                let is_json = fill_from_json(plan, state, root, text, map);
+                let is_json = fill_from_json(plan, state, root, text, record);
                 if !is_json {
                     state.log_text = offset(map, text).map(|at| at..at + text.len()).filter(|_| tells_level);
                 }
@@ -253,16 +260,14 @@ impl Picker {
 }
 
 /// Fills what lies in a text if it is a JSON object: one pass, which also finds out whether it is one.
-fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], map: &'a [u8]) -> bool {
+fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], record: &Record<'a>) -> bool {
     let Root { slots, inside, .. } = &plan.roots[root];
-    let is_json = json::scan_members(text, |member| {
-        let wanted = member.key_escaped || inside.may_have(member.key);
-        for slot in slots.iter().filter(|_| wanted) {
+    let is_json = record.json.scan_members(text, |member| {
+        for slot in if member.key_escaped { slots } else { inside.of(member.key) } {
             if let [first, rest @ ..] = plan.slots[*slot].path.split().1
                 && member.key_is(first.as_bytes())
             {
-                let found = path::resolve_in_json(member.value, rest);
-                state.slots[*slot] = found.map_or(Picked::Missing, |found| keep(found, map, &mut state.text));
+                state.slots[*slot] = pick_json(&member, rest, record.map, &mut state.text);
             }
         }
         if plan.log == Some(root) {
@@ -278,6 +283,16 @@ fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8
         }
     }
     is_json
+}
+
+/// Keeps what a path of keys leads to in the value of a member.
+fn pick_json(member: &Member<'_>, keys: &[Box<str>], map: &[u8], text: &mut Vec<u8>) -> Picked {
+    let value = member.value.text();
+    match offset(map, value).filter(|_| keys.is_empty()) {
+        Some(at) if member.is_plain => Picked::InMap(at + 1..at + value.len() - 1),
+        Some(at) => Picked::Json(at..at + value.len()),
+        None => path::resolve_in_json(member.value, keys).map_or(Picked::Missing, |found| keep(found, map, text)),
+    }
 }
 
 /// Keeps a value without its lifetime.

@@ -28,8 +28,10 @@ const PAUSE: u32 = 8192;
 pub(super) struct Prefilter {
     needles: Vec<Needle>,
     tried: u32,
-    ruled_out: u32,
+    saved: u32,
     pause: u32,
+    /// Whether it was asked about the record at hand, and ruled it out.
+    asked: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Prefilter {
             plain: !text.iter().any(|c| matches!(c, b'"' | b'\\' | b'/' | 0..0x20)),
             finder: memmem::Finder::new(text).into_owned(),
         };
-        Some(Self { needles: needs.iter().map(needle).collect(), tried: 0, ruled_out: 0, pause: 0 })
+        Some(Self { needles: needs.iter().map(needle).collect(), tried: 0, saved: 0, pause: 0, asked: None })
     }
 
     /// Whether the condition cannot hold for this record. False says nothing.
@@ -80,16 +82,24 @@ impl Prefilter {
         let absent = self.needles.iter().all(|needle| {
             needle.finder.find(map).is_none() && !if needle.plain { escapes.unicode(map) } else { escapes.any(map) }
         });
+        self.asked = Some(absent);
+        absent
+    }
+
+    /// Learns from a record that has been decided whether the search has paid: it has if what it saved to pick was not
+    /// picked for another route after all.
+    #[inline]
+    pub(super) fn learn(&mut self, picked: bool) {
+        let Some(absent) = self.asked.take() else { return };
         self.tried += 1;
-        self.ruled_out += u32::from(absent);
+        self.saved += u32::from(absent && !picked);
         if self.tried == TRIAL {
             // A search costs about a quarter of the pass that it may save.
-            if self.ruled_out < TRIAL / 4 {
+            if self.saved < TRIAL / 4 {
                 self.pause = PAUSE;
             }
-            (self.tried, self.ruled_out) = (0, 0);
+            (self.tried, self.saved) = (0, 0);
         }
-        absent
     }
 }
 

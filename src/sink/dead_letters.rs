@@ -64,7 +64,8 @@ impl Place {
 
     fn partition(&self, time: UnixNanos) -> Arc<Partition> {
         let tag = Tag::from("");
-        let record = Record { tag: &tag, source: "", time, received: time, map: NO_FIELDS, ecs: None };
+        let record =
+            Record { tag: &tag, source: "", time, received: time, map: NO_FIELDS, ecs: None, json: Default::default() };
         let mut prefix = self.prefix.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         Arc::clone(prefix.partition(&record).0)
     }

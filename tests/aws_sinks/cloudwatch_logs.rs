@@ -48,7 +48,10 @@ fn push_for(rig: &Rig, tickets: &Tickets, partition: &Arc<Partition>, texts: &[S
         write::str(&mut map, b"log");
         write::str(&mut map, text.as_bytes());
         let time = now + at as i64;
-        encoder.encode(&Record { tag: &tag, source: "s", time, received: now, map: &map, ecs: None }, &mut data);
+        encoder.encode(
+            &Record { tag: &tag, source: "s", time, received: now, map: &map, ecs: None, json: Default::default() },
+            &mut data,
+        );
         records.push((time, map.len() as u64));
     }
     rig.push_for(tickets, partition, &records, data);

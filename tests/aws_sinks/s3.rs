@@ -163,6 +163,25 @@ async fn missing_credentials_are_a_state_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn credentials_that_never_come_are_an_attempt_that_failed() {
+    let fake = fake().await;
+    tokio::time::pause();
+    let never = provide_credentials_fn(std::future::pending);
+    for (attempt, deadline) in [(2, 1), (20, 10), (3600, 10)] {
+        let attempt_timeout = std::time::Duration::from_secs(attempt);
+        let never = Some(SharedCredentialsProvider::new(never));
+        let access = Access { credentials: never, attempt_timeout, ..access() };
+        let store = S3Store::with_access(&config(&fake), SinkMetrics::detached("sink"), access);
+        let begun = tokio::time::Instant::now();
+        let attempt = store.put("k", &pieces(1)).await;
+        let Attempt::Retry(None, text) = &attempt else { panic!("{attempt:?}") };
+        assert!(text.contains(&format!("no credentials within {deadline}s: ")), "{text}");
+        assert_eq!(begun.elapsed().as_secs(), deadline);
+    }
+    assert!(fake.state().calls.is_empty());
+}
+
+#[tokio::test]
 async fn the_sink_delivers_its_queue_in_spite_of_failures() {
     let (fake, rig) = (Fake::start().await, Rig::new());
     let mut config = config(&fake);

@@ -94,7 +94,15 @@ mod tests {
         // {"log": "say \"hi\""}
         let map = b"\x81\xa3log\xa8say \"hi\"";
         let tag = Tag::from("t");
-        let record = Record { tag: &tag, source: "s", time: 1_790_000_000_123_000_000, received: 2, map, ecs: None };
+        let record = Record {
+            tag: &tag,
+            source: "s",
+            time: 1_790_000_000_123_000_000,
+            received: 2,
+            map,
+            ecs: None,
+            json: Default::default(),
+        };
         let mut block = Vec::new();
         EntryEncoder::new(Message::Log).encode(&record, &mut block);
         let stream = Partition::Stream { group: "/ecs/a".into(), stream: "a/1".into() };

@@ -9,11 +9,13 @@
 //! Of two equal keys the last wins, as in the record itself. Keys are compared unescaped. Numbers become the narrowest
 //! of `u64`, `i64` and `f64`. No function here recurses, and none allocates but to unescape a string.
 
+mod memo;
 mod scan;
 mod value;
 
 use memchr::memchr;
 
+pub use memo::Memo;
 use scan::Scan;
 pub use value::{Kind, Member, Raw, unescape, unescape_into};
 
@@ -80,14 +82,17 @@ pub fn scan_members<'a>(text: &'a [u8], each: impl FnMut(Member<'a>)) -> bool {
     try_scan_members(text, each).is_some()
 }
 
-fn try_scan_members<'a>(text: &'a [u8], mut each: impl FnMut(Member<'a>)) -> Option<()> {
+fn try_scan_members<'a>(text: &'a [u8], mut each: impl FnMut(Member<'a>)) -> Option<Object<'a>> {
     let mut scan = Scan::of_object(text)?;
+    let start = scan.pos();
     scan.open()?;
     while let Some(member) = scan.member(1) {
         each(member);
     }
     scan.closed().then_some(())?;
-    scan.finish()
+    let (end, one_line) = (scan.pos(), !scan.saw_line_break());
+    scan.finish()?;
+    Some(Object { text: text.get(start..end)?, one_line })
 }
 
 /// The value of a top-level key in a JSON object; none also if the text is not one.

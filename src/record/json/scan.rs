@@ -2,6 +2,7 @@
 
 use super::MAX_DEPTH;
 use super::value::{Member, Raw};
+use crate::record::wide;
 
 /// What the scanner is inside of, at the level whose members are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +23,6 @@ pub(super) struct Scan<'a> {
     pos: usize,
     at: At,
     line_break: bool,
-}
-
-/// All bytes of a word the same.
-const fn splat(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// Sets the high bit of each byte that ends a run of plain characters in a string: a quote, a backslash, a control.
-/// Bytes above the first hit may be marked wrongly (borrows), never the first one and none below it.
-fn specials(word: u64) -> u64 {
-    let zero = |x: u64| x.wrapping_sub(splat(0x01)) & !x;
-    let control = word.wrapping_sub(splat(0x20)) & !word;
-    (zero(word ^ splat(b'"')) | zero(word ^ splat(b'\\')) | control) & splat(0x80)
 }
 
 fn hex4(digits: &[u8; 4]) -> Option<u32> {
@@ -102,6 +90,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The next member of the object at `depth`; none at its end ([`Self::closed`]) and at a mistake.
+    #[inline]
     pub(super) fn member(&mut self, depth: usize) -> Option<Member<'a>> {
         self.space();
         match (self.at, self.peek()?) {
@@ -120,9 +109,16 @@ impl<'a> Scan<'a> {
         let (key, key_escaped) = self.key()?;
         self.space();
         let start = self.pos;
-        self.value(depth)?;
+        // Most values are strings: they need no bookkeeping.
+        let is_plain = if self.peek()? == b'"' {
+            self.pos += 1;
+            !self.string()?
+        } else {
+            self.value(depth)?;
+            false
+        };
         self.at = At::Next;
-        Some(Member { key, key_escaped, value: Raw::new(self.text.get(start..self.pos)?) })
+        Some(Member { key, key_escaped, value: Raw::new(self.text.get(start..self.pos)?), is_plain })
     }
 
     /// Nothing but white space is left.
@@ -204,7 +200,7 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn space(&mut self) {
         while let Some(byte @ (b' ' | b'\t' | b'\n' | b'\r')) = self.peek() {
             self.line_break |= byte == b'\n' || byte == b'\r';
@@ -213,7 +209,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A key and its colon; returns what stands between the quotes, and whether it has escapes.
-    #[inline]
+    #[inline(always)]
     fn key(&mut self) -> Option<(&'a [u8], bool)> {
         self.expect(b'"')?;
         let start = self.pos;
@@ -225,18 +221,18 @@ impl<'a> Scan<'a> {
     }
 
     /// The rest of a string, behind its opening quote; returns whether it has escapes.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Option<bool> {
         let mut escaped = false;
         loop {
             let rest = self.text.get(self.pos..)?;
             self.pos += match rest.first_chunk() {
-                Some(word) => match specials(u64::from_le_bytes(*word)) {
+                Some(step) => match wide::specials(step) {
                     0 => {
-                        self.pos += 8;
+                        self.pos += wide::STEP;
                         continue;
                     }
-                    marks => marks.trailing_zeros() as usize / 8,
+                    marks => marks.trailing_zeros() as usize,
                 },
                 None => rest.iter().position(|c| matches!(c, b'"' | b'\\' | 0..0x20))?,
             };

@@ -31,6 +31,8 @@ pub struct Member<'a> {
     pub key_escaped: bool,
     /// The value.
     pub value: Raw<'a>,
+    /// Whether the value is a string without escapes.
+    pub is_plain: bool,
 }
 
 impl Member<'_> {
@@ -43,7 +45,7 @@ impl Member<'_> {
 
 impl<'a> Raw<'a> {
     /// Only for the text of one valid value.
-    pub(super) fn new(text: &'a [u8]) -> Self {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
         Self(text)
     }
 

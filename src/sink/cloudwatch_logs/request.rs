@@ -330,7 +330,15 @@ mod tests {
                 let value = rmpv::Value::Map(vec![("log".into(), text.as_str().into())]);
                 rmpv::encode::write_value(&mut map, &value).expect("a Vec takes it");
                 let time = (NOW + offset) * 1_000_000;
-                let record = Record { map: &map, time, received: time, tag: &tag, ecs: None, source: "s" };
+                let record = Record {
+                    map: &map,
+                    time,
+                    received: time,
+                    tag: &tag,
+                    ecs: None,
+                    source: "s",
+                    json: Default::default(),
+                };
                 assert_eq!(encoder.encode(&record, &mut out).malformed, 0);
             }
             out.into()
