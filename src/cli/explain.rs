@@ -54,7 +54,7 @@ pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(plan: &Plan, asked: Option<&str>) -> Result<String, String> {
+pub(super) fn source(plan: &Plan, asked: Option<&str>) -> Result<String, String> {
     let mut names = plan.sources.iter().map(|source| source.name.as_str());
     match asked {
         None => Ok(names.next().unwrap_or_default().to_owned()),

@@ -4,11 +4,13 @@
 //! output, everything else to standard error.
 
 mod check;
+mod cost;
 mod deadletter;
 mod demo;
 mod explain;
 mod health;
 mod log;
+mod record;
 mod record_json;
 mod reload;
 mod run;
@@ -44,12 +46,14 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Cost(cost::CostArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Deadletter(deadletter::DeadletterArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Record(record::RecordArgs),
     Spool(spool::SpoolArgs),
     Version(version::VersionArgs),
 }
@@ -94,12 +98,14 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Cost(args) => cost::run(args),
         Command::Test(args) => test::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Deadletter(args) => deadletter::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Health(args) => health::run(args),
+        Command::Record(args) => record::run(args),
         Command::Spool(args) => spool::run(args),
         Command::Version(args) => version::run(args),
     };

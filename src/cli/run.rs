@@ -102,7 +102,8 @@ async fn serve(plan: Plan, config: ConfigArg, watched: Option<PathBuf>) -> Resul
     }
 }
 
-async fn either(term: &mut Signal, int: &mut Signal) {
+/// Comes back at either signal.
+pub(super) async fn either(term: &mut Signal, int: &mut Signal) {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}

@@ -2,9 +2,8 @@
 
 use crate::cli::record_json;
 use crate::config::Plan;
-use crate::config::plan::SinkKind;
 use crate::encode::partition::NameNotes;
-use crate::encode::{Partition, Partitioner, Template};
+use crate::encode::{Partition, Partitioner};
 use crate::record::{Record, Tag, UnixNanos};
 use crate::route::{Decision, Explanation, Router};
 
@@ -80,16 +79,7 @@ impl Simulation {
     /// Compiles what the plan has checked.
     pub(crate) fn new(plan: Plan) -> Self {
         let router = Router::compile(&plan.routes, plan.levels.clone()).expect("a plan's conditions compile");
-        let template = |text: &str| Template::parse(text).expect("a plan's templates parse");
-        let partitioner = |kind: &SinkKind| match kind {
-            SinkKind::S3(config) => Partitioner::prefix(template(&config.prefix), plan.levels.clone()),
-            SinkKind::File(config) => Partitioner::prefix(template(&config.prefix), plan.levels.clone()),
-            SinkKind::CloudWatchLogs(config) => {
-                Partitioner::stream(template(&config.log_group), template(&config.log_stream), plan.levels.clone())
-            }
-            SinkKind::Stdout(_) => Partitioner::whole(),
-        };
-        let partitioners = plan.sinks.iter().map(|sink| partitioner(&sink.kind)).collect();
+        let partitioners = plan.sinks.iter().map(|sink| sink.kind.partitioner(&plan.levels)).collect();
         Self { plan, router, partitioners }
     }
 

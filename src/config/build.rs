@@ -34,7 +34,7 @@ const OPEN_PERCENT: u64 = 8;
 /// ECS kills so long after SIGTERM, unless `stopTimeout` says otherwise.
 const ECS_STOP_TIMEOUT_SECS: u64 = 30;
 /// Set by the ECS agent in every container.
-const ECS_METADATA_VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
+pub(crate) const ECS_METADATA_VARIABLE: &str = "ECS_CONTAINER_METADATA_URI_V4";
 
 /// What of the machine goes into a plan; an argument so that tests choose it.
 pub struct Host<'a> {

@@ -21,6 +21,7 @@ pub mod text;
 pub mod value;
 mod yaml;
 
+pub(crate) use build::ECS_METADATA_VARIABLE;
 pub use build::{Host, load};
 pub use plan::Plan;
 pub use problem::{Mark, Problem, Problems};

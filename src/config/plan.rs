@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use super::file::{LogFormat, LogLevel, LogSection, Metadata, SinkKind, SourceKind};
-use crate::encode::Compression;
+use crate::encode::entries::EntryEncoder;
+use crate::encode::ndjson::NdjsonEncoder;
+use crate::encode::{Compression, Encoder, Partitioner, Template};
 use crate::record::UnixNanos;
 use crate::record::level::LevelRules;
 use crate::route::RouteSpec;
@@ -98,6 +100,32 @@ impl SinkKind {
             Self::File(config) => config.when_full.as_ref(),
             Self::CloudWatchLogs(config) => config.when_full.as_ref(),
             Self::Stdout(config) => config.when_full.as_ref(),
+        }
+    }
+
+    /// Renders the names that its records go under.
+    pub fn partitioner(&self, levels: &LevelRules) -> Partitioner {
+        let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
+        match self {
+            Self::S3(config) => Partitioner::prefix(template(&config.prefix), levels.clone()),
+            Self::File(config) => Partitioner::prefix(template(&config.prefix), levels.clone()),
+            Self::CloudWatchLogs(config) => {
+                Partitioner::stream(template(&config.log_group), template(&config.log_stream), levels.clone())
+            }
+            Self::Stdout(_) => Partitioner::whole(),
+        }
+    }
+
+    /// Writes its records.
+    pub fn encoder(&self) -> Encoder {
+        let lines = |log_json| Encoder::Ndjson(NdjsonEncoder::new(log_json));
+        match self {
+            Self::S3(config) => lines(config.log_json),
+            Self::File(config) => lines(config.log_json),
+            Self::CloudWatchLogs(config) => {
+                Encoder::Entries(EntryEncoder::new(config.message).with_oversize(config.oversize))
+            }
+            Self::Stdout(config) => lines(config.log_json),
         }
     }
 

@@ -11,9 +11,7 @@ use super::undecodable::Undecodable;
 use super::worker::{Rules, WorkerParts};
 use crate::clock::Clock;
 use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
-use crate::encode::entries::EntryEncoder;
-use crate::encode::ndjson::NdjsonEncoder;
-use crate::encode::{Compression, Encoder, Partitioner, Template};
+use crate::encode::{Compression, Template};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::route::Router;
@@ -69,7 +67,7 @@ impl Common {
         let router =
             Router::compile(&plan.routes, plan.levels.clone()).expect("the plan has compiled these routes before");
         let outlets = plan.sinks.iter().zip(queues).map(|(sink, queue)| {
-            let (partitioner, encoder) = names_and_encoder(plan, sink);
+            let (partitioner, encoder) = (sink.kind.partitioner(&plan.levels), sink.kind.encoder());
             let (config, pool) = (outlet_config(plan, sink), Arc::clone(&self.pool));
             Outlet::new(config, Arc::clone(queue), self.metrics.sink(&sink.name), partitioner, encoder, pool)
         });
@@ -110,24 +108,6 @@ fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
         SpoolPlan::Disk { .. } => seal_after.min(DURABLE_DELAY),
     };
     OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
-}
-
-fn names_and_encoder(plan: &Plan, sink: &SinkPlan) -> (Partitioner, Encoder) {
-    let levels = plan.levels.clone();
-    let template = |text: &str| Template::parse(text).expect("the plan has parsed this template before");
-    match &sink.kind {
-        SinkKind::S3(c) => {
-            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
-        }
-        SinkKind::File(c) => {
-            (Partitioner::prefix(template(&c.prefix), levels), Encoder::Ndjson(NdjsonEncoder::new(c.log_json)))
-        }
-        SinkKind::CloudWatchLogs(c) => (
-            Partitioner::stream(template(&c.log_group), template(&c.log_stream), levels),
-            Encoder::Entries(EntryEncoder::new(c.message).with_oversize(c.oversize)),
-        ),
-        SinkKind::Stdout(c) => (Partitioner::whole(), Encoder::Ndjson(NdjsonEncoder::new(c.log_json))),
-    }
 }
 
 /// What open blocks of a source may hold; one block must fit in any case.

@@ -174,11 +174,7 @@ impl Container {
     fn frame(&self, log: &[u8], now: UnixNanos, part: Option<(&str, usize, bool)>, out: &mut Vec<u8>) {
         write::array(out, 4);
         write::str(out, self.tag.as_bytes());
-        // Seconds and nanoseconds are unsigned 32 bits on the wire.
-        let (seconds, nanos) = (now.div_euclid(1_000_000_000), now.rem_euclid(1_000_000_000));
-        out.extend_from_slice(&[0xd7, 0]);
-        out.extend_from_slice(&(seconds as u32).to_be_bytes());
-        out.extend_from_slice(&(nanos as u32).to_be_bytes());
+        write::event_time(out, now);
         write::map(out, if part.is_some() { 8 } else { 4 });
         let container = format!("/ecs-shop-7-{}", self.name);
         let mut field = |key: &str, value: &[u8]| {

@@ -1,5 +1,7 @@
 //! The msgpack writer's few words: for acks, handshakes, joined records, benches and tests.
 
+use crate::record::UnixNanos;
+
 /// A boolean.
 pub fn bool(out: &mut Vec<u8>, value: bool) {
     out.push(0xc2 | u8::from(value));
@@ -49,6 +51,14 @@ pub fn str_header(out: &mut Vec<u8>, len: usize) {
             out.extend_from_slice(&(len as u32).to_be_bytes());
         }
     }
+}
+
+/// The Forward protocol's time: seconds and nanoseconds, unsigned 32 bits each.
+pub fn event_time(out: &mut Vec<u8>, time: UnixNanos) {
+    let (seconds, nanos) = (time.div_euclid(1_000_000_000), time.rem_euclid(1_000_000_000));
+    out.extend_from_slice(&[0xd7, 0]);
+    out.extend_from_slice(&(seconds as u32).to_be_bytes());
+    out.extend_from_slice(&(nanos as u32).to_be_bytes());
 }
 
 /// A non-negative integer in its shortest form.

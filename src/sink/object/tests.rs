@@ -21,6 +21,7 @@ use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::{Phase, SinkContext};
 use crate::spool::{Queue, QueueConfig, WhenFull};
 
+mod scale;
 mod whole;
 
 /// What the next request comes to.
