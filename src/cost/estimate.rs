@@ -14,6 +14,7 @@ use crate::sink::cloudwatch_logs::request::{EVENT_OVERHEAD, LIMITS};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
 use crate::sink::common::ObjectConfig;
 use crate::sink::file::FileConfig;
+use crate::sink::object::MEAN_AGE;
 use crate::sink::s3::S3Config;
 
 /// Blocks of a sample below which its compression is no measure of a day's.
@@ -297,7 +298,7 @@ impl Store<'_> {
             Some(DatePart::Month | DatePart::Year) => DAYS * DAY,
             None => f64::INFINITY,
         };
-        let (size, age) = (self.object.size.0 as f64, self.object.age.0.as_secs_f64());
+        let (size, age) = (self.object.size.0 as f64, MEAN_AGE * self.object.age.0.as_secs_f64());
         Cut { size, records: f64::INFINITY, age, bucket }
     }
 }

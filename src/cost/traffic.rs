@@ -38,8 +38,8 @@ impl Flow {
         let each = if full <= cut.age { full } else { cut.age + gap };
         // However rarely pieces are closed, a name that gets a record gets a piece.
         let names = if cut.bucket.is_finite() { (1.0 - (-self.records * cut.bucket).exp()) / cut.bucket } else { 0.0 };
-        // And one that is cut by size leaves a rest behind, half a piece on average.
-        let rests = if full <= cut.age { names / 2.0 } else { 0.0 };
+        // And the end of its time finds a rest, half a piece on average.
+        let rests = names / 2.0;
         DAY * (1.0 / each + rests).max(names)
     }
 }

@@ -4,10 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Limits, MAX_PARTS};
-use crate::encode::{Moment, Partition};
+use crate::encode::{Moment, Partition, checksum};
 
 /// In a drain, an object waits so long for its last blocks to be compressed: milliseconds, unless that failed.
 const LAST_BLOCKS: Duration = Duration::from_secs(1);
+
+/// By up to this part of their age objects are closed earlier, those of each process by a part of its own: a fleet whose
+/// prefix has an hour begins all its objects in one second, and must not put them in one.
+const SPREAD: f64 = 0.1;
+
+/// What objects wait on average, as a part of `object.age`.
+pub(crate) const MEAN_AGE: f64 = 1.0 - SPREAD / 2.0;
+
+/// How long the objects of a writer wait.
+pub(super) fn own_age(age: Duration, writer: &str) -> Duration {
+    age.mul_f64(1.0 - SPREAD * f64::from(checksum(writer.as_bytes())) / f64::from(u32::MAX))
+}
 
 /// What closed an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +166,16 @@ mod tests {
         let partition = Arc::new(Partition::Whole);
         let opened = Duration::from_secs(100);
         Candidate { partition, opened, awaited: None, ready, unready: false, pending: 0, sent, parts: 0 }
+    }
+
+    #[test]
+    fn processes_wait_for_times_of_their_own() {
+        let age = Duration::from_secs(300);
+        let ages: Vec<_> = (0..100).map(|writer| own_age(age, &format!("{writer:08x}")).as_secs_f64()).collect();
+        let mean = ages.iter().sum::<f64>() / 100.0;
+        assert!(ages.iter().all(|own| (270.0..=300.0).contains(own)), "{ages:?}");
+        assert!((mean / 300.0 - MEAN_AGE).abs() < 0.01, "{mean}");
+        assert_eq!(own_age(age, "w"), own_age(age, "w"));
     }
 
     #[test]

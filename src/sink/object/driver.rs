@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed};
+use super::cutter::{Candidate, ClosedBy, Cutter, Verdict, is_pressed, own_age};
 use super::key::Namer;
 use super::upload::{Shared, Upload};
 use super::whole::Whole;
@@ -107,7 +107,8 @@ impl<S: ObjectStore> Driver<S> {
     fn new(context: SinkContext, objects: Objects, store: S, limits: Limits) -> Self {
         let retry = Retry::new(&context, objects.retry.clone());
         // An empty size would never let a block in.
-        let (size, age) = (objects.object.size.0.max(1), objects.object.age.0);
+        let size = objects.object.size.0.max(1);
+        let age = own_age(objects.object.age.0, &context.writer);
         Self {
             cutter: Cutter { size, age, ack_wait: context.ack_wait, limits, whole: context.queue.is_on_disk() },
             namer: Namer::new(&context.writer, context.queue.sink(), &objects.extension),

@@ -15,6 +15,7 @@ mod tests;
 mod upload;
 mod whole;
 
+pub(crate) use cutter::MEAN_AGE;
 pub use driver::{Objects, run};
 
 use std::future::Future;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::cutter::own_age;
 use super::driver::drive;
 use super::{Attempt, LIMITS, Limits, ObjectStore, Objects};
 use crate::clock::Clock;
@@ -23,6 +24,10 @@ use crate::spool::{Queue, QueueConfig, WhenFull};
 
 mod scale;
 mod whole;
+
+/// `object.age` of the config, and whose objects are looked at.
+const AGE: Duration = Duration::from_secs(300);
+const WRITER: &str = "w";
 
 /// What the next request comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +184,7 @@ impl Default for Setting {
             single_frame: false,
             limits: LIMITS,
             deadline: 3600,
-            writer: "w",
+            writer: WRITER,
         }
     }
 }
@@ -208,7 +213,7 @@ impl Bench {
             dead_letters: None,
         };
         let retry = RetryConfig { deadline: Span::secs(deadline), ..RetryConfig::default() };
-        let object = ObjectConfig { size: Size(size), age: Span::secs(300) };
+        let object = ObjectConfig { size: Size(size), age: Span(AGE) };
         let extension = format!("ndjson{}", compression.extension());
         let objects = Objects { object, extension, compression, single_frame, retry };
         let driver = tokio::spawn(drive(context, objects, store.clone(), limits));
@@ -311,7 +316,7 @@ async fn an_object_is_closed_when_it_has_its_size() {
 async fn an_object_is_closed_at_its_age_and_not_before() {
     let mut bench = Bench::start(Setting::default());
     bench.push("a/", 100);
-    bench.pass(299).await;
+    bench.pass(own_age(AGE, WRITER).as_secs() - 1).await;
     assert_eq!(bench.calls(), []);
     bench.push("a/", 100);
     bench.pass(5).await;
@@ -430,7 +435,7 @@ async fn an_object_in_parts_is_completed_at_its_age_though_nothing_more_came() {
     for _ in 0..6 {
         bench.push("a/", 20);
     }
-    bench.pass(299).await;
+    bench.pass(own_age(AGE, WRITER).as_secs() - 1).await;
     assert_eq!(bench.sizes(), [] as [usize; 0]);
     bench.pass(5).await;
     assert_eq!(bench.sizes(), [120]);
@@ -471,9 +476,10 @@ async fn an_object_grows_while_earlier_ones_are_still_uploaded() {
         bench.push("a/", 100);
     }
     bench.push("a/", 50);
-    bench.pass(300).await;
+    let nearly = own_age(AGE, WRITER).as_secs() - 1;
+    bench.pass(nearly).await;
     bench.push("a/", 50);
-    bench.pass(300).await;
+    bench.pass(nearly).await;
     assert_eq!(bench.sizes(), [100, 100, 100]);
     assert_eq!(bench.lines("a/"), bench.expected("a/"));
 }
