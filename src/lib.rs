@@ -20,6 +20,7 @@
 //! - [`sink`]: blocks to objects or requests, which errors retry.
 //! - [`aws`]: region, credentials, endpoints and timeouts, once for all AWS sinks.
 //! - [`config`]: YAML with positions, each section as written, the plan as it runs.
+//! - [`cost`]: prices, and what a month of logs costs.
 //! - [`pipeline`]: builds and runs it all; the only module that knows every other. It spawns the long-lived tasks; what
 //!   a source, a sink or the admin server spawns (a connection, a request) is owned by its own future.
 //! - [`admin`]: health, status and metrics over HTTP.
@@ -46,6 +47,7 @@ pub mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cost;
 pub mod encode;
 pub mod http;
 pub mod ledger;

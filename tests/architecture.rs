@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `config::value` and `config::switch` are counted as a module of their
 /// own, since every section as written uses them.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("record", &[]),
     ("route", &["record"]),
     ("encode", &["record"]),
@@ -23,6 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("aws", &[]),
     ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "seldom", "spool", "value", "watchdog"]),
     ("config", &["aws", "encode", "record", "route", "sink", "source", "spool", "value"]),
+    ("cost", &["sink"]),
     ("admin", &["clock", "encode", "ledger", "metrics", "record", "spool"]),
     (
         "pipeline",

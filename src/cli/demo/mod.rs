@@ -21,7 +21,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::bill::Prices;
 use self::load::Container;
 use self::report::{CLOUDWATCH, S3, Shelf, number};
 use super::{UsageError, log, run};
@@ -30,6 +29,7 @@ use crate::config::file::SinkKind;
 use crate::config::plan::LogLevel;
 use crate::config::value::Span;
 use crate::config::{self, Host, Plan};
+use crate::cost::Prices;
 use crate::encode::Compression;
 use crate::ledger::Ledger;
 use crate::pipeline::{Drained, Pipeline};
@@ -64,7 +64,7 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     let prices = Prices::embedded();
-    let region = prices.region(&args.region).map_err(UsageError)?;
+    let region = prices.region(&args.region).map_err(|error| UsageError(error.to_string()))?;
     let fresh = || std::env::temp_dir().join(format!("logweir-demo-{:08x}", fastrand::u32(..)));
     let directory = args.dir.clone().unwrap_or_else(fresh);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
         shelf.objects = report::read_back(&shelf.directory, &before)
             .with_context(|| format!("cannot read back {}", shelf.directory.display()))?;
     }
-    let text = report::text(&drained.books, &shelves, &directory, (&args.region, &region, &prices));
+    let text = report::text(&drained.books, &shelves, &directory, (&region, &prices))?;
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(if drained.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

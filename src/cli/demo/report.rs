@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::bill::{Bill, Prices, Region, Usage, VOLUME_GB, requests};
+use super::bill::{Bill, Usage, VOLUME_GB};
 use crate::config::value::Size;
+use crate::cost::{PriceError, Prices, Region};
 use crate::ledger::Books;
 
 /// An object as it was read back.
@@ -78,13 +79,19 @@ fn read(path: PathBuf) -> io::Result<Object> {
 }
 
 /// The whole report.
-pub(super) fn text(books: &Books, shelves: &[Shelf], directory: &Path, region: (&str, &Region, &Prices)) -> String {
+pub(super) fn text(
+    books: &Books,
+    shelves: &[Shelf],
+    directory: &Path,
+    (region, prices): (&Region<'_>, &Prices),
+) -> Result<String, PriceError> {
+    let cost = Bill::of(&usage(books, shelves), region)?;
     let mut out = String::new();
     // Writing into a String cannot fail.
     let _ = ledger(&mut out, books)
         .and_then(|()| shelves.iter().try_for_each(|shelf| objects(&mut out, shelf, books, directory)))
-        .and_then(|()| bill(&mut out, &usage(books, shelves), region));
-    out
+        .and_then(|()| cost.map_or(Ok(()), |cost| bill(&mut out, &cost, region.name(), prices)));
+    Ok(out)
 }
 
 fn ledger(out: &mut String, books: &Books) -> std::fmt::Result {
@@ -158,24 +165,21 @@ fn objects(out: &mut String, shelf: &Shelf, books: &Books, directory: &Path) -> 
     }
 }
 
-fn bill(out: &mut String, usage: &Usage, (name, region, prices): (&str, &Region, &Prices)) -> std::fmt::Result {
-    let Some(bill) = Bill::of(usage, region) else { return Ok(()) };
+fn bill(out: &mut String, bill: &Bill, region: &str, prices: &Prices) -> std::fmt::Result {
     let share = bill.routed() / bill.everything * 100.0;
-    writeln!(out, "\nTHE BILL for {} GB of logs like these, in {name}\n", number(VOLUME_GB as u64))?;
+    writeln!(out, "\nTHE BILL for {} GB of logs like these, in {region}\n", number(VOLUME_GB as u64))?;
     writeln!(out, "  all to CloudWatch Logs: ingestion              {:>12}", dollars(bill.everything))?;
     writeln!(out, "  routed: errors to CloudWatch Logs, ingestion   {:>12}", dollars(bill.alerts))?;
     writeln!(out, "          everything to S3, kept for a month     {:>12}", dollars(bill.storage))?;
     writeln!(out, "          S3 requests, objects as small as here  {:>12}", dollars(bill.requests))?;
     writeln!(out, "          together                               {:>12}   {share:.1} %", dollars(bill.routed()))?;
-    let date = |service: &str| prices.published.get(service).map_or("unknown", String::as_str);
     writeln!(
         out,
         "\n  A record counts as its JSON text. Left out on both sides: storage in CloudWatch Logs, queries, transfer and\n  \
-         the router's own CPU. Prices of CloudWatch as of {}, of S3 as of {}:\n  {}.",
-        date("cloudwatch"),
-        date("s3"),
-        prices.source,
-    )
+         the router's own CPU. Prices:"
+    )?;
+    let sources = prices.sources(&["cloudwatch_ingest_STANDARD", "s3_storage_STANDARD", "s3_put_STANDARD"]);
+    sources.iter().try_for_each(|(source, date)| writeln!(out, "  {source}, {date}"))
 }
 
 /// What the bill is made of. What no sink took has no JSON text to measure: it counts as the archive's records do,
@@ -188,12 +192,7 @@ fn usage(books: &Books, shelves: &[Shelf]) -> Usage {
     let received: u64 = books.sources.iter().map(|source| source.received.bytes).sum();
     let all = (plain(archive) as f64 * received as f64 / kept.max(1) as f64) as u64;
     let objects = archive.map(|shelf| &shelf.objects[..]).unwrap_or_default();
-    Usage {
-        all,
-        alerts: plain(find(CLOUDWATCH)),
-        stored: sums(objects).0,
-        requests: objects.iter().map(|object| requests(object.stored)).sum(),
-    }
+    Usage { all, alerts: plain(find(CLOUDWATCH)), objects: objects.iter().map(|object| object.stored).collect() }
 }
 
 /// What the file sink of the archive stands for.
@@ -278,10 +277,10 @@ mod tests {
             objects,
         };
         let shelves = [shelf("alerts", CLOUDWATCH, vec![]), shelf("archive", S3, vec![object])];
-        assert_eq!(usage(&ledger.snapshot(), &shelves), Usage { all: 200_000, alerts: 0, stored: 20_000, requests: 1 });
+        assert_eq!(usage(&ledger.snapshot(), &shelves), Usage { all: 200_000, alerts: 0, objects: vec![20_000] });
         let prices = Prices::embedded();
         let region = prices.region("us-east-1").expect("known");
-        let text = text(&ledger.snapshot(), &shelves, Path::new("/tmp/demo"), ("us-east-1", &region, &prices));
+        let text = text(&ledger.snapshot(), &shelves, Path::new("/tmp/demo"), (&region, &prices)).expect("prices");
         for part in [
             "1,000 records received",
             "100 dropped on purpose",
