@@ -45,9 +45,8 @@ struct Write {
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
     writes: Vec<Write>,
-    /// Where marks stand, in the records' order.
-    marks: Vec<usize>,
-    marks_in_line: usize,
+    /// Where marks stand, and whose of the chunk's records they are.
+    marks: Vec<(usize, u64)>,
     /// Where times stand.
     times: Vec<usize>,
     token: Option<Range<usize>>,
@@ -63,8 +62,8 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// Fills in the marks of the lane's records from `number` on, and the ack's token.
     pub(crate) fn prepare(&mut self, lane: u8, number: u64, token: u64) {
-        for (n, &at) in self.marks.iter().enumerate() {
-            mark::fill(&mut self.bytes, at, lane, number + (n / self.marks_in_line) as u64);
+        for &(at, record) in &self.marks {
+            mark::fill(&mut self.bytes, at, lane, number + record);
         }
         if let Some(range) = self.token.clone() {
             self.bytes[range].copy_from_slice(format!("{token:016x}").as_bytes());
@@ -76,6 +75,7 @@ impl Chunk {
         let (bytes, header, token) = packed(tag, &self.bytes, false, acked);
         self.entries = header..header + self.bytes.len();
         self.times.iter_mut().for_each(|at| *at += header);
+        self.marks.iter_mut().for_each(|(at, _)| *at += header);
         self.writes = vec![Write { end: bytes.len(), times: self.times.len(), text: self.text, records: self.records }];
         (self.tag, self.bytes, self.token) = (tag.into(), bytes, token);
     }
@@ -120,6 +120,7 @@ pub(crate) struct Encoder<'a> {
     scenario: &'a Scenario,
     writer: Writer,
     run: u16,
+    finder: memmem::Finder<'static>,
     chunk_size: usize,
     line: String,
     chunks: usize,
@@ -128,7 +129,9 @@ pub(crate) struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     pub(crate) fn new(scenario: &'a Scenario, run: u16, seed: u64) -> Self {
         let chunk_size = if scenario.rate == Rate::Idle { 1 << 10 } else { 64 << 10 };
-        Self { writer: Writer::new(scenario.payload, seed), scenario, run, chunk_size, line: String::new(), chunks: 0 }
+        let finder = memmem::Finder::new(mark::prefix(run).as_bytes()).into_owned();
+        let writer = Writer::new(scenario.payload, seed);
+        Self { scenario, writer, run, finder, chunk_size, line: String::new(), chunks: 0 }
     }
 
     /// The next chunk.
@@ -141,7 +144,6 @@ impl<'a> Encoder<'a> {
             bytes: Vec::with_capacity(self.chunk_size + (8 << 10)),
             writes: Vec::new(),
             marks: Vec::new(),
-            marks_in_line: self.scenario.payload.marks_in_line(),
             times: Vec::new(),
             token: None,
             entries: 0..0,
@@ -155,7 +157,7 @@ impl<'a> Encoder<'a> {
             let mark = mark::blank(self.run, alert, container as u8);
             self.line.clear();
             self.writer.line(&mut self.line, alert, &mark);
-            chunk.records += 1;
+            let begin = chunk.bytes.len();
             chunk.alerts += u64::from(alert);
             chunk.text += self.line.len() as u64;
             let parts = parts(self.scenario.payload, &self.line);
@@ -168,20 +170,20 @@ impl<'a> Encoder<'a> {
                 chunk.bytes.extend_from_slice(&[0xd7, 0x00]);
                 chunk.times.push(chunk.bytes.len());
                 chunk.bytes.extend_from_slice(&[0; 8]);
-                let part_of =
-                    (last > 1).then(|| PartOf { line: (self.chunks as u64) << 16 | chunk.records, n, last: n == last });
+                let part_of = (last > 1).then(|| PartOf { line: &mark, n, last: n == last });
                 record(&mut chunk.bytes, container, part, part_of);
                 if !packed {
                     write::map(&mut chunk.bytes, 0);
                     self.end_write(&mut chunk, part.len(), n == last);
                 }
             }
+            let marks = mark::positions(&chunk.bytes[begin..], &self.finder).map(|at| (begin + at, chunk.records));
+            chunk.marks.extend(marks);
+            chunk.records += 1;
         }
         if packed {
             chunk.pack(&tag, self.scenario.ack != Ack::None);
         }
-        let finder = memmem::Finder::new(mark::prefix(self.run).as_bytes()).into_owned();
-        chunk.marks = mark::positions(&chunk.bytes, &finder).collect();
         chunk
     }
 
@@ -198,8 +200,9 @@ impl<'a> Encoder<'a> {
 }
 
 /// What tells the parts of a line.
-struct PartOf {
-    line: u64,
+struct PartOf<'a> {
+    /// The line's mark.
+    line: &'a str,
     /// From 1.
     n: usize,
     last: bool,
@@ -220,7 +223,7 @@ fn parts(payload: Payload, line: &str) -> Vec<&str> {
 }
 
 /// The map that Docker's driver sends.
-fn record(out: &mut Vec<u8>, container: usize, log: &str, part: Option<PartOf>) {
+fn record(out: &mut Vec<u8>, container: usize, log: &str, part: Option<PartOf<'_>>) {
     write::map(out, if part.is_some() { 8 } else { 4 });
     let name = format!("/ecs-web-42-app{container}-d0c1b2a3f4e5d6c7b801");
     for (key, value) in
@@ -232,7 +235,7 @@ fn record(out: &mut Vec<u8>, container: usize, log: &str, part: Option<PartOf>) 
     let Some(part) = part else { return };
     for (key, value) in [
         ("partial_message", "true".to_owned()),
-        ("partial_id", format!("{:064x}", part.line)),
+        ("partial_id", format!("{:0>64}", part.line)),
         ("partial_ordinal", part.n.to_string()),
         ("partial_last", part.last.to_string()),
     ] {

@@ -16,8 +16,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
-pub(crate) use store::Api;
-pub(crate) use verify::{Arrived, Copies, Question};
+pub(crate) use verify::{Arrived, Question};
 
 use store::Store;
 
