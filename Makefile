@@ -63,9 +63,8 @@ lint: ## format, clippy, docs, licences
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
 	cargo deny --locked check licenses bans sources
 
-# Without the AWS SDK, whose sinks no bench uses: that saves minutes.
-bench: ## all benches
-	cargo bench --locked --no-default-features
+bench: ## all benches; what a GB costs is one of them: `cargo bench --bench cost_per_gb -- --help`
+	cargo bench --locked
 
 # Unoptimized: this shows that they run, and shares what the tests compiled.
 bench-smoke: ## every bench runs, briefly

@@ -12,7 +12,7 @@ use memchr::memmem;
 
 use crate::mark;
 use crate::payload::{Payload, Writer};
-use crate::scenario::{Ack, Framing, Rate, Scenario};
+use crate::scenario::{Ack, Framing, Scenario};
 
 /// Where Docker cuts a line.
 const PART: usize = 16 << 10;
@@ -121,17 +121,15 @@ pub(crate) struct Encoder<'a> {
     writer: Writer,
     run: u16,
     finder: memmem::Finder<'static>,
-    chunk_size: usize,
     line: String,
     chunks: usize,
 }
 
 impl<'a> Encoder<'a> {
     pub(crate) fn new(scenario: &'a Scenario, run: u16, seed: u64) -> Self {
-        let chunk_size = if scenario.rate == Rate::Idle { 1 << 10 } else { 64 << 10 };
         let finder = memmem::Finder::new(mark::prefix(run).as_bytes()).into_owned();
         let writer = Writer::new(scenario.payload, seed);
-        Self { scenario, writer, run, finder, chunk_size, line: String::new(), chunks: 0 }
+        Self { scenario, writer, run, finder, line: String::new(), chunks: 0 }
     }
 
     /// The next chunk.
@@ -141,7 +139,7 @@ impl<'a> Encoder<'a> {
         let tag = tag(container);
         let packed = matches!(self.scenario.framing, Framing::Packed | Framing::Gzip);
         let mut chunk = Chunk {
-            bytes: Vec::with_capacity(self.chunk_size + (8 << 10)),
+            bytes: Vec::with_capacity(self.scenario.chunk + (8 << 10)),
             writes: Vec::new(),
             marks: Vec::new(),
             times: Vec::new(),
@@ -152,7 +150,7 @@ impl<'a> Encoder<'a> {
             alerts: 0,
             text: 0,
         };
-        while chunk.bytes.len() < self.chunk_size {
+        while chunk.bytes.len() < self.scenario.chunk {
             let alert = self.writer.is_alert(self.scenario.to_cloudwatch / 100.0);
             let mark = mark::blank(self.run, alert, container as u8);
             self.line.clear();

@@ -105,11 +105,12 @@ const IDLE: &str = "idle";
 pub(crate) fn rows(volume: u64, time: Duration) -> Vec<Row> {
     use Goal::{Above, AckP50, AckP99, Connection, Cpu, Pace, Peak, Steady, Times, WakeUps};
     let base = |name| Scenario::split(name, volume);
+    let idle = |name, connections| Scenario { connections, chunk: 1 << 10, ..base(name) }.paced(Rate::Idle, time);
     let message = |name| Scenario { framing: Framing::Message, ..base(name) };
     let row = |scenario, goals: &[Goal]| Row { scenario, goals: goals.to_vec() };
     let rate = |mb: f64| Rate::Bytes(mb * 1e6);
     vec![
-        row(Scenario { to_nothing: true, ..base("packed → nothing") }, &[Cpu(0.2)]),
+        row(Scenario { to_nothing: true, ..Scenario::split("packed → nothing", volume * 5) }, &[Cpu(0.2)]),
         row(Scenario { to_nothing: true, ..message("message mode → nothing") }, &[Cpu(0.9)]),
         row(base(SPLIT), &[Cpu(4.0)]),
         row(message("split, message mode"), &[Cpu(4.6)]),
@@ -147,11 +148,8 @@ pub(crate) fn rows(volume: u64, time: Duration) -> Vec<Row> {
             },
             &[Peak(64.0)],
         ),
-        row(Scenario { connections: 0, ..base(IDLE) }.paced(Rate::Idle, time), &[Steady(14.0), WakeUps(5.0)]),
-        row(
-            Scenario { connections: 500, ..base("idle, 500 connections") }.paced(Rate::Idle, time),
-            &[Connection(IDLE, 16.0)],
-        ),
+        row(idle(IDLE, 0), &[Steady(14.0), WakeUps(5.0)]),
+        row(idle("idle, 500 connections", 500), &[Connection(IDLE, 16.0)]),
     ]
 }
 
@@ -179,7 +177,7 @@ pub(crate) fn smoke() -> Vec<Row> {
         Scenario { to_cloudwatch: 100.0, payload: Payload::Trace, ..base("traces to CloudWatch") },
         Scenario { to_cloudwatch: 3.0, payload: Payload::Nginx, objects: Compression::None, ..base("nginx") },
         Scenario { ack: Ack::Durable, spool: Spool::Disk, ..base("ack durable") }.paced(rate, time),
-        Scenario { connections: 3, ..base(IDLE) }.paced(Rate::Idle, time),
+        Scenario { connections: 3, chunk: 1 << 10, ..base(IDLE) }.paced(Rate::Idle, time),
     ];
     scenarios.map(|scenario| Row { scenario, goals: Vec::new() }).into()
 }

@@ -1,6 +1,9 @@
 //! What the kernel tells of processes and of the machine.
 
 use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Pid;
 use serde::Serialize;
@@ -76,26 +79,27 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// Processes that wanted to run before the bench began; above 1, the figures are of a machine that is shared.
     pub(crate) load: f64,
+    /// What the binary under test says of itself.
     pub(crate) logweir: String,
-    pub(crate) optimised: bool,
 }
 
 impl Machine {
-    pub(crate) fn look() -> Self {
+    /// Looks, and asks the binary for its version.
+    pub(crate) fn look(binary: &Path) -> io::Result<Self> {
+        let version = Command::new(binary).arg("version").output()?;
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let line = |text: &str, name| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown");
             line.trim_start_matches([' ', '\t', ':']).to_owned()
         };
         let memory = line(&read("/proc/meminfo"), "MemTotal");
-        Self {
+        Ok(Self {
             cpu: line(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: memory.trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
-            logweir: env!("CARGO_PKG_VERSION").into(),
-            optimised: !cfg!(debug_assertions),
-        }
+            logweir: String::from_utf8_lossy(&version.stdout).trim().replace('\n', ", "),
+        })
     }
 }

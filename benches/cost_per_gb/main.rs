@@ -94,7 +94,7 @@ fn prices(options: &Options) -> Result<Prices, String> {
 
 /// Runs the scenarios and reports them; whether every record arrived as it was to.
 fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn Error>> {
-    let machine = Machine::look();
+    let machine = Machine::look(&options.logweir)?;
     let kept_days = options.retain.as_secs_f64() / 86_400.0;
     let regions: Vec<&str> = std::iter::once(options.region.as_str())
         .chain(REGIONS.into_iter().filter(|name| *name != options.region))
@@ -128,7 +128,7 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
     let mut starts: Vec<f64> = all.iter().map(|measured| measured.listening_ms).collect();
     starts.sort_by(f64::total_cmp);
     let listening_ms = starts[starts.len() / 2];
-    let binary_bytes = fs::metadata(env!("CARGO_BIN_EXE_logweir"))?.len();
+    let binary_bytes = fs::metadata(&options.logweir)?.len();
     let most = |what: &str, found, limit| Verdict { what: what.into(), found, at_most: Some(limit), at_least: None };
     let report = Report {
         machine,
@@ -149,13 +149,14 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
     report.write(File::create(out.join("report.json"))?)?;
     fs::write(out.join("report.svg"), svg::draw(&report))?;
     fs::write(out.join("report.txt"), text)?;
-    println!("{0}/report.txt, report.json and report.svg have the rest", out.display());
+    fs::write(out.join("report.md"), report.markdown())?;
+    println!("{}: report.txt, report.md, report.json and report.svg have the rest", out.display());
     Ok(right)
 }
 
 /// The run of the median CPU time; one that failed goes before all.
 fn median(options: &Options, row: &Row) -> Result<Measured, Box<dyn Error>> {
-    let runs = (0..options.repeat).map(|_| measure(&row.scenario, options.seed));
+    let runs = (0..options.repeat).map(|_| measure(&options.logweir, &row.scenario, options.seed));
     let mut runs = runs.collect::<Result<Vec<_>, _>>().map_err(|error| format!("{}: {error}", row.scenario.name))?;
     runs.sort_by(|a, b| a.cpu.total().total_cmp(&b.cpu.total()));
     let at = runs.iter().position(|run| !run.faults.is_empty()).unwrap_or(runs.len() / 2);

@@ -1,6 +1,7 @@
 //! One scenario, from three new processes to an account of every record.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -63,6 +64,12 @@ impl Measured {
         self.cpu.total() / self.gigabytes()
     }
 
+    /// Bytes of lines to bytes of the objects that hold them; none without objects.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        let stored: u64 = self.arrived.objects.iter().sum();
+        (stored > 0).then(|| self.arrived.s3.bytes as f64 / stored as f64)
+    }
+
     /// MB of log text a second, to the last delivery.
     pub(crate) fn megabytes_a_second(&self) -> f64 {
         self.sent.text as f64 / 1e6 / self.seconds
@@ -70,11 +77,11 @@ impl Measured {
 }
 
 /// Runs it.
-pub(crate) fn measure(scenario: &Scenario, seed: u64) -> io::Result<Measured> {
+pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64) -> io::Result<Measured> {
     let throttle = scenario.throttle.map(|rate| rate.to_string()).unwrap_or_default();
     let mut sinks = Helper::start(&["sink", &throttle])?;
     let address = sinks.line()?.parse().map_err(io::Error::other)?;
-    let router = Router::start(scenario, address)?;
+    let router = Router::start(binary, scenario, address)?;
     let run = fastrand::u16(..);
     let order = Order { scenario: scenario.clone(), socket: router.socket(), run, seed };
     let mut sender = Helper::start(&["sender", &serde_json::to_string(&order)?])?;

@@ -58,6 +58,9 @@ pub(crate) struct Options {
     /// Rules before the last, none of which matches
     #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
     rules: Vec<usize>,
+    /// Bytes of a chunk
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', help_heading = MATRIX)]
+    chunk: Vec<ByteSize>,
     /// Connections
     #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
     connections: Vec<usize>,
@@ -89,6 +92,9 @@ pub(crate) struct Options {
     /// Each scenario so often; the run with the median CPU time is reported
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) repeat: u16,
+    /// Another binary than the one that was built with the bench: one of before a change, for example
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"), hide_default_value = true)]
+    pub(crate) logweir: PathBuf,
     /// The seed of the payloads
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
@@ -180,6 +186,7 @@ impl Options {
         vary(prefixed("bodies ", &self.bodies), &|s, n| s.bodies = self.bodies[n]);
         vary(prefixed("log_json ", &self.log_json), &|s, n| s.log_json = self.log_json[n]);
         vary(said(&self.rules, " rules"), &|s, n| s.rules = self.rules[n]);
+        vary(said(&self.chunk, " chunks"), &|s, n| s.chunk = self.chunk[n].as_u64() as usize);
         vary(said(&self.connections, " connections"), &|s, n| s.connections = self.connections[n]);
         vary(said(&self.containers, " containers"), &|s, n| s.containers = self.containers[n].into());
         vary(said(&self.threads, " threads"), &|s, n| s.threads = Some(self.threads[n]));

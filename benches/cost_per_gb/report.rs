@@ -1,5 +1,6 @@
 //! What was measured, on screen and as JSON.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -63,8 +64,6 @@ impl Reported {
         let figure = |value: f64, digits: usize| {
             if busy && value.is_finite() { format!("{value:.digits$}") } else { "–".into() }
         };
-        let stored: u64 = it.arrived.objects.iter().sum();
-        let ratio = if stored == 0 { f64::NAN } else { it.arrived.s3.bytes as f64 / stored as f64 };
         let memory = it.memory;
         let (s3, cloudwatch) = (it.arrived.s3, it.arrived.cloudwatch);
         let wrong =
@@ -78,7 +77,7 @@ impl Reported {
             figure(it.cpu_per_gb(), 2),
             figure(it.cpu.user / gb, 2),
             figure(it.cpu.system / gb, 2),
-            figure(ratio, 2),
+            figure(it.ratio().unwrap_or(f64::NAN), 2),
             format!("{:.1}/{:.1}/{:.1}", memory.peak, memory.steady, memory.after),
             wrong.map(|count| count.to_string()).join("/"),
             usd(dollars.map(Dollars::total)),
@@ -150,18 +149,45 @@ impl Report {
         let machine = &self.machine;
         let mut lines: Vec<String> = self.verdicts.iter().map(|verdict| verdict.to_string()).collect();
         lines.push(format!(
-            "logweir {}{} on {}, {} cores, {} MiB, Linux {}, load {} at the beginning",
-            machine.logweir,
-            if machine.optimised { "" } else { " (UNOPTIMISED BUILD: figures mean nothing)" },
-            machine.cpu,
-            machine.cores,
-            machine.memory_mib,
-            machine.kernel,
-            machine.load
+            "{}, on {}, {} cores, {} MiB, Linux {}, load {} at the beginning",
+            machine.logweir, machine.cpu, machine.cores, machine.memory_mib, machine.kernel, machine.load
         ));
         let sources: Vec<String> = self.prices.iter().map(|(source, date)| format!("{source} ({date})")).collect();
         lines.push(format!("prices: {}; logs kept {} days", sources.join("; "), self.kept_days));
         lines
+    }
+
+    /// The table in Markdown, with a goal beside each figure that has one.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::from(
+            "| scenario | CPU s/GB | MB/s | ratio | resident MiB, peak / steady | $ a GB | all in CloudWatch | goals |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        );
+        for row in &self.rows {
+            let it = &row.measured;
+            let busy = it.scenario.rate != Rate::Idle;
+            let figure = |value: Option<f64>, digits: usize| match value.filter(|value| busy && value.is_finite()) {
+                Some(value) => format!("{value:.digits$}"),
+                None => "–".into(),
+            };
+            let dollars = row.dollars.first();
+            let goals: Vec<String> = row.verdicts.iter().map(ToString::to_string).collect();
+            // Writing into a string cannot fail.
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {:.1} / {:.1} | {} | {} | {} |",
+                it.scenario.name,
+                figure(row.cpu_per_gb, 2),
+                figure(Some(it.megabytes_a_second()), 0),
+                figure(it.ratio(), 1),
+                it.memory.peak,
+                it.memory.steady,
+                figure(dollars.map(Dollars::total), 4),
+                figure(dollars.map(|dollars| dollars.all_to_cloudwatch), 4),
+                goals.join("; ")
+            );
+        }
+        text
     }
 
     /// Writes the JSON.

@@ -41,11 +41,11 @@ pub(crate) struct Ended {
 
 impl Router {
     /// Starts it and waits until it listens.
-    pub(crate) fn start(scenario: &Scenario, sinks: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn start(binary: &Path, scenario: &Scenario, sinks: SocketAddr) -> io::Result<Self> {
         let dir = TempDir::new()?;
         let config = dir.path().join("router.yaml");
         fs::write(&config, yaml(scenario, dir.path(), sinks))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logweir"));
+        let mut command = Command::new(binary);
         command.args(["run", "--config"]).arg(&config).env_clear();
         command.stderr(File::create(dir.path().join("log"))?).stdout(Stdio::null());
         command.env("AWS_ACCESS_KEY_ID", "AKIDBENCH").env("AWS_SECRET_ACCESS_KEY", "bench");

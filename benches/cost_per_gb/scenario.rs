@@ -29,7 +29,7 @@ pub(crate) enum Framing {
     Message,
     /// Message mode in writes of 16 KiB
     Pieces,
-    /// PackedForward chunks of 64 KiB
+    /// PackedForward chunks
     Packed,
     /// CompressedPackedForward, the same chunks with gzip
     Gzip,
@@ -101,6 +101,8 @@ pub(crate) struct Scenario {
     /// Routes before the last, none of which matches.
     pub(crate) rules: usize,
     pub(crate) ack: Ack,
+    /// Bytes after which a chunk ends; a connection sends one, then the next connection the next.
+    pub(crate) chunk: usize,
     pub(crate) connections: usize,
     /// Containers: tags, and so partitions and log streams.
     pub(crate) containers: usize,
@@ -132,6 +134,7 @@ impl Scenario {
             log_json: LogJson::Nest,
             rules: 0,
             ack: Ack::None,
+            chunk: 64 << 10,
             connections: 4,
             containers: 1,
             threads: None,
@@ -164,6 +167,12 @@ impl Scenario {
 
     /// What is wrong with the combination, in words.
     pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.connections == 0 && self.rate != Rate::Idle {
+            return Some("without connections there is nothing but `--rate idle`");
+        }
+        if self.threads == Some(0) {
+            return Some("`--threads` begins at 1");
+        }
         if self.ack != Ack::None && matches!(self.framing, Framing::Message | Framing::Pieces) {
             return Some("message mode has no acks; choose `--framing packed` or `gzip`");
         }

@@ -44,7 +44,7 @@ pub(crate) struct Sent {
     pub(crate) wire: u64,
     /// Writes to sockets.
     pub(crate) writes: u64,
-    /// From `go` to the last write.
+    /// From `go` to the last write, and the last ack if acks are asked for.
     pub(crate) seconds: f64,
     /// The most that a write came after its due time, in milliseconds; 0 when saturated.
     pub(crate) late_ms: f64,
@@ -78,13 +78,17 @@ pub(crate) fn run(order: &str) {
     io::stdin().lock().read_line(&mut String::new()).expect("the bench says go");
     let before = machine::own_cpu();
     let start = Instant::now();
+    if lanes.is_empty() {
+        thread::sleep(order.scenario.time.unwrap_or_default());
+    }
     let gate = Barrier::new(lanes.len());
     let accounts: Vec<(Sent, Histogram<u64>)> = thread::scope(|scope| {
         let running: Vec<_> =
             lanes.into_iter().map(|lane| scope.spawn(|| lane.send(&order.scenario, start, &gate))).collect();
         running.into_iter().map(|lane| lane.join().expect("no lane panics")).collect()
     });
-    let mut sent = Sent { cpu: machine::own_cpu() - before, ..Sent::default() };
+    let seconds = start.elapsed().as_secs_f64();
+    let mut sent = Sent { cpu: machine::own_cpu() - before, seconds, ..Sent::default() };
     let mut latencies = Histogram::<u64>::new(3).expect("three digits are legal");
     for (account, own) in accounts {
         sent.lanes.extend(account.lanes);
@@ -92,7 +96,6 @@ pub(crate) fn run(order: &str) {
         sent.text += account.text;
         sent.wire += account.wire;
         sent.writes += account.writes;
-        sent.seconds = sent.seconds.max(account.seconds);
         sent.late_ms = sent.late_ms.max(account.late_ms);
         latencies.add(own).expect("both resize");
     }
@@ -184,13 +187,12 @@ impl Lane {
                 break;
             }
         }
-        sent.seconds = start.elapsed().as_secs_f64();
+        if scenario.rate == Rate::Idle {
+            thread::sleep(end.saturating_duration_since(Instant::now()));
+        }
         let mut latencies = Histogram::new(3).expect("three digits are legal");
         for reader in readers {
             latencies.add(reader.finish()).expect("both resize");
-        }
-        if scenario.rate == Rate::Idle {
-            thread::sleep(end.saturating_duration_since(Instant::now()));
         }
         (sent, latencies)
     }

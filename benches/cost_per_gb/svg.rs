@@ -53,8 +53,7 @@ pub(crate) fn draw(report: &Report) -> String {
         })
         .collect();
     let machine = &report.machine;
-    let subtitle =
-        format!("{}, {} cores, Linux {}, logweir {}", machine.cpu, machine.cores, machine.kernel, machine.logweir);
+    let subtitle = format!("{}, {} cores, Linux {}, {}", machine.cpu, machine.cores, machine.kernel, machine.logweir);
     let region = report.rows.iter().find_map(|row| row.dollars.first()).map_or("", |d| d.region.as_str());
     let panels = [
         ("CPU seconds per GB of log text: user, system; the line is the goal".to_owned(), cpu),
