@@ -146,7 +146,7 @@ impl Lane {
         let end = start + scenario.time.unwrap_or(Duration::from_secs(86_400));
         let readers: Vec<_> = match scenario.ack {
             Ack::None => Vec::new(),
-            _ => self.connections.iter().map(|socket| AckReader::start(socket)).collect(),
+            _ => self.connections.iter().map(AckReader::start).collect(),
         };
         gate.wait();
         let mut sent = Sent { lanes: vec![0], ..Sent::default() };

@@ -8,8 +8,11 @@ use super::words::Words;
 pub(super) fn line(words: &mut Words, out: &mut String, alert: bool, mark: &str, wide: bool) {
     begin(words, out, alert, mark);
     let (trace, span) = (words.rng.u128(..), words.rng.u64(..));
-    let _ =
-        write!(out, r#","service":"shop-api","version":"2.31.4","trace_id":"{trace:032x}","span_id":"{span:016x}","thread":"worker-{}""#, words.rng.u8(..24));
+    let _ = write!(
+        out,
+        r#","service":"shop-api","version":"2.31.4","trace_id":"{trace:032x}","span_id":"{span:016x}","thread":"worker-{}""#,
+        words.rng.u8(..24)
+    );
     if words.rng.u8(..10) < 6 {
         access(words, out, alert);
     } else {
