@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use rustix::process::Pid;
 use serde::Serialize;
@@ -73,6 +74,8 @@ pub(crate) fn wake_ups(pid: Pid) -> u64 {
 /// Where figures come from.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
+    /// When the bench began.
+    pub(crate) date: String,
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) memory_mib: u64,
@@ -94,6 +97,7 @@ impl Machine {
         };
         let memory = line(&read("/proc/meminfo"), "MemTotal");
         Ok(Self {
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             cpu: line(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: memory.trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) / 1024,

@@ -30,7 +30,7 @@ pub(crate) struct Measured {
     pub(crate) arrived: Arrived,
     /// Of the router, from the first record to the end of its drain.
     pub(crate) cpu: Cpu,
-    /// From the first record to the last delivery.
+    /// From the first record to the last delivery when saturated, else to the last record.
     pub(crate) seconds: f64,
     pub(crate) memory: Memory,
     /// A second, over the later half of the time in which records were sent.
@@ -70,7 +70,7 @@ impl Measured {
         (stored > 0).then(|| self.arrived.s3.bytes as f64 / stored as f64)
     }
 
-    /// MB of log text a second, to the last delivery.
+    /// MB of log text a second.
     pub(crate) fn megabytes_a_second(&self) -> f64 {
         self.sent.text as f64 / 1e6 / self.seconds
     }
@@ -142,7 +142,10 @@ pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64) -> io::Resu
     if !faults.is_empty() {
         faults.extend(ended.log.lines().map(Into::into));
     }
-    let seconds = if scenario.to_nothing { sent.seconds } else { (arrived.last - start).max(sent.seconds) };
+    let seconds = match scenario.rate {
+        Rate::Saturated if !scenario.to_nothing => (arrived.last - start).max(sent.seconds),
+        _ => sent.seconds,
+    };
     let cpu = ended.cpu.since(before);
     let scenario = scenario.clone();
     Ok(Measured { scenario, sent, arrived, cpu, seconds, memory, wake_ups, listening_ms, ledger, faults })

@@ -152,6 +152,14 @@ impl Report {
             "{}, on {}, {} cores, {} MiB, Linux {}, load {} at the beginning",
             machine.logweir, machine.cpu, machine.cores, machine.memory_mib, machine.kernel, machine.load
         ));
+        let rated = |row: &&Reported| row.dollars.first().is_some_and(|dollars| dollars.reservation.is_some());
+        let row = self.rows.iter().find(rated).or_else(|| self.rows.iter().find(|row| !row.dollars.is_empty()));
+        if let Some(row) = row {
+            let region = |d: &Dollars| format!("{} {:.3} ({:.3})", d.region, d.total(), d.all_to_cloudwatch);
+            let regions: Vec<String> = row.dollars.iter().map(region).collect();
+            let name = &row.measured.scenario.name;
+            lines.push(format!("“{name}”, $ a GB (all in CloudWatch): {}", regions.join(", ")));
+        }
         let sources: Vec<String> = self.prices.iter().map(|(source, date)| format!("{source} ({date})")).collect();
         lines.push(format!("prices: {}; logs kept {} days", sources.join("; "), self.kept_days));
         lines

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 
 use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
@@ -107,21 +107,24 @@ impl<'a> Counter<'a> {
     }
 
     fn object(&mut self, object: &Object) {
-        let packed: Vec<u8> = object.pieces.concat();
-        let mut lines = Vec::new();
-        let inflated = match object.key.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("zst") => zstd::Decoder::new(&*packed).and_then(|mut decoder| decoder.read_to_end(&mut lines)),
-            Some("gz") => flate2::read::MultiGzDecoder::new(&*packed).read_to_end(&mut lines),
-            _ => (&*packed).read_to_end(&mut lines),
+        let stored = object.pieces.concat();
+        let lines: io::Result<Box<dyn Read>> = match object.key.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("zst") => zstd::Decoder::new(&*stored).map(|decoder| Box::new(decoder) as Box<dyn Read>),
+            Some("gz") => Ok(Box::new(flate2::read::MultiGzDecoder::new(&*stored))),
+            _ => Ok(Box::new(&*stored)),
         };
-        if inflated.is_err() {
-            self.copies.damaged += 1;
-        }
-        self.copies.bytes += lines.len() as u64;
-        for line in lines.split_inclusive(|&byte| byte == b'\n') {
-            let whole = line.ends_with(b"\n") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
-            self.record(line, whole, |mark| object.key.contains(&format!("/service=app{}/", mark.container)));
-        }
+        let counted = lines.and_then(|lines| {
+            let (mut lines, mut line) = (BufReader::with_capacity(256 << 10, lines), Vec::new());
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                self.copies.bytes += line.len() as u64;
+                let whole = line.ends_with(b"\n") && serde_json::from_slice::<IgnoredAny>(&line).is_ok();
+                self.record(&line, whole, |mark| object.key.contains(&format!("/service=app{}/", mark.container)));
+                line.clear();
+            }
+            Ok(())
+        });
+        // What an object that ends early held is missing, too.
+        self.copies.damaged += u64::from(counted.is_err());
     }
 
     fn body(&mut self, body: &Body) {
