@@ -40,6 +40,16 @@ use report::{Report, Reported};
 /// Exit code of bad usage, as the binary's.
 const USAGE: u8 = 64;
 
+/// What is billed.
+const ITEMS: [&str; 6] = [
+    "cloudwatch_ingest_STANDARD",
+    "cloudwatch_storage",
+    "s3_storage_STANDARD",
+    "s3_put_STANDARD",
+    "fargate_vcpu_X86_64",
+    "fargate_memory_X86_64",
+];
+
 /// Regions whose prices the JSON has beside the one that was asked for.
 const REGIONS: [&str; 6] = ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-1"];
 
@@ -88,7 +98,10 @@ fn prices(options: &Options) -> Result<Prices, String> {
         let text = fs::read_to_string(path).map_err(|error| at(&error))?;
         prices = prices.with(&text).map_err(|error| at(&error))?;
     }
-    prices.region(&options.region).map_err(|error| error.to_string())?;
+    let known = prices
+        .region(&options.region)
+        .and_then(|region| ITEMS.iter().try_for_each(|item| region.price(item).map(drop)));
+    known.map_err(|error| error.to_string())?;
     Ok(prices)
 }
 
@@ -164,13 +177,5 @@ fn median(options: &Options, row: &Row) -> Result<Measured, Box<dyn Error>> {
 }
 
 fn sources(prices: &Prices) -> Vec<(String, String)> {
-    let items = [
-        "cloudwatch_ingest_STANDARD",
-        "cloudwatch_storage",
-        "s3_storage_STANDARD",
-        "s3_put_STANDARD",
-        "fargate_vcpu_X86_64",
-        "fargate_memory_X86_64",
-    ];
-    prices.sources(&items).into_iter().map(|(source, date)| (source.into(), date.into())).collect()
+    prices.sources(&ITEMS).into_iter().map(|(source, date)| (source.into(), date.into())).collect()
 }
