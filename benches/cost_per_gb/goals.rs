@@ -121,6 +121,11 @@ pub(crate) fn rows(volume: u64, time: Duration) -> Vec<Row> {
         row(base(SPLIT), &[Cpu(4.0), Above(RAW, 0.4)]),
         row(message("split, message mode"), &[Cpu(4.6)]),
         row(message("split, message mode, 10 MB/s").paced(rate(10.0), time), &[Cpu(4.9), Steady(40.0)]),
+        row(
+            Scenario { tick: Duration::from_millis(1), ..message("split, message mode, 10 MB/s in 1 ms bursts") }
+                .paced(rate(10.0), time),
+            &[],
+        ),
         row(message("split, message mode, 25 MB/s").paced(rate(25.0), time), &[Cpu(4.6), Steady(48.0)]),
         row(Scenario { objects: Compression::Gzip, ..base("split, packed, gzip objects") }, &[Cpu(6.4)]),
         row(

@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// `saturated`, bytes of log text a second (`10MB/s`), records a second (`200/s`) or `idle`
     #[arg(long, value_delimiter = ',', value_parser = rate, help_heading = MATRIX)]
     rate: Vec<Rate>,
+    /// What is due within so long is sent together; at 0 each write has its own time
+    #[arg(long, value_name = "TIME", value_delimiter = ',', help_heading = MATRIX)]
+    tick: Vec<humantime::Duration>,
     /// How records are framed and written
     #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
     framing: Vec<Framing>,
@@ -178,6 +181,7 @@ impl Options {
                 rate => s.clone().paced(rate, time),
             }
         });
+        vary(said(&self.tick, " tick"), &|s, n| s.tick = *self.tick[n]);
         vary(names(&self.framing), &|s, n| s.framing = self.framing[n]);
         vary(names(&self.payload), &|s, n| s.payload = self.payload[n]);
         vary(said(&self.cloudwatch, "% to CloudWatch"), &|s, n| s.to_cloudwatch = self.cloudwatch[n]);

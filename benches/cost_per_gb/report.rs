@@ -11,6 +11,9 @@ use crate::machine::Machine;
 use crate::measure::Measured;
 use crate::scenario::Rate;
 
+/// A write that comes so long after its due time makes the figures of a rate doubtful.
+const LATE_MS: f64 = 100.0;
+
 /// Everything, as the JSON has it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -41,7 +44,7 @@ pub(crate) struct Reported {
 /// The heading of the table.
 pub(crate) fn heading() -> String {
     format!(
-        "{:<34} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
+        "{:<44} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
         "scenario",
         "MB/s",
         "CPU s/GB",
@@ -71,7 +74,7 @@ impl Reported {
         let dollars = self.dollars.first();
         let usd = |value: Option<f64>| value.map_or("–".into(), |usd| format!("{usd:.4}"));
         let mut lines = vec![format!(
-            "{:<34} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
+            "{:<44} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
             it.scenario.name,
             figure(it.megabytes_a_second(), 1),
             figure(it.cpu_per_gb(), 2),
@@ -88,6 +91,12 @@ impl Reported {
             lines.push(format!(
                 "    {} acks: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, longest {:.2} ms",
                 acks.count, acks.p50_ms, acks.p99_ms, acks.p999_ms, acks.max_ms
+            ));
+        }
+        if it.sent.late_ms > LATE_MS && it.scenario.throttle.is_none() {
+            lines.push(format!(
+                "    a write came {:.0} ms late: the machine or the router did not keep the rate",
+                it.sent.late_ms
             ));
         }
         if !busy {

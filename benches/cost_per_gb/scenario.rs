@@ -88,6 +88,9 @@ pub(crate) enum Ack {
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) rate: Rate,
+    /// What is due within so long is sent together at its end; at zero each write has its own time, evenly spaced, which
+    /// is the hardest for the router.
+    pub(crate) tick: Duration,
     pub(crate) framing: Framing,
     pub(crate) payload: Payload,
     /// Percentage of records that go to CloudWatch Logs. At 100 nothing goes to S3; else everything does.
@@ -124,6 +127,7 @@ impl Scenario {
         Self {
             name: name.into(),
             rate: Rate::Saturated,
+            tick: Duration::ZERO,
             framing: Framing::Packed,
             payload: Payload::Web,
             to_cloudwatch: 15.0,
@@ -148,6 +152,12 @@ impl Scenario {
     /// The same at a rate, for so long.
     pub(crate) fn paced(self, rate: Rate, time: Duration) -> Self {
         Self { rate, volume: None, time: Some(time), ..self }
+    }
+
+    /// When something is sent that is due so long after the start.
+    pub(crate) fn due(&self, after: Duration) -> Duration {
+        let tick = self.tick.as_nanos().max(1);
+        Duration::from_nanos((after.as_nanos().div_ceil(tick) * tick) as u64)
     }
 
     /// Whether records go to S3.

@@ -158,8 +158,10 @@ impl Lane {
             for (write, (text, records)) in chunk.writes().enumerate() {
                 let due = start
                     + match scenario.rate {
-                        Rate::Bytes(rate) => Duration::from_secs_f64(sent.text as f64 * lanes / rate),
-                        Rate::Records(rate) => Duration::from_secs_f64(sent.lanes[0] as f64 * lanes / rate),
+                        Rate::Bytes(rate) => scenario.due(Duration::from_secs_f64(sent.text as f64 * lanes / rate)),
+                        Rate::Records(rate) => {
+                            scenario.due(Duration::from_secs_f64(sent.lanes[0] as f64 * lanes / rate))
+                        }
                         Rate::Saturated | Rate::Idle => start.elapsed(),
                     };
                 // A line is sent whole.
