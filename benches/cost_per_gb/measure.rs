@@ -225,7 +225,8 @@ impl Watch {
         let later: Vec<&Look> = looks.iter().filter(|look| (half..=sending).contains(&look.at)).collect();
         let mut resident: Vec<f64> = later.iter().map(|look| look.resident.now).collect();
         resident.sort_by(f64::total_cmp);
-        let steady = resident.get(resident.len() / 2).copied().unwrap_or(0.0);
+        // A run may be over before it is looked at twice.
+        let steady = resident.get(resident.len() / 2).copied().unwrap_or(peak);
         let wake_ups = match (later.first(), later.last()) {
             (Some(first), Some(last)) if last.at > first.at => {
                 (last.wake_ups - first.wake_ups) as f64 / (last.at - first.at).as_secs_f64()
