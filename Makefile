@@ -63,11 +63,13 @@ lint: ## format, clippy, docs, licences
 deny: ## licences, sources, duplicates (cargo install cargo-deny --locked)
 	cargo deny --locked check licenses bans sources
 
-# Without the AWS SDK, whose sinks no bench uses: that saves minutes. The binary has the allocator that users have.
-bench: ## all benches
-	cargo bench --locked --no-default-features --features jemalloc
+bench: ## all benches; what a GB costs is one of them: `cargo bench --bench cost_per_gb -- --help`
+	cargo bench --locked
 
-# The allocator is glibc's: jemalloc's work would depend on its threads. STAGE=rules picks stages by a part of their name.
+# The allocator is glibc's: jemalloc's work would depend on its threads. Valgrind finds what to count by its symbol.
+# STAGE=rules picks stages by a part of their name.
+gate gate-baseline: export CARGO_PROFILE_BENCH_STRIP := false
+
 gate: ## instructions of each stage against benches/instructions.baseline; fails beyond 3 % (valgrind)
 	cargo bench --locked --no-default-features --bench instructions -- $(STAGE)
 
