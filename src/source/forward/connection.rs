@@ -1,6 +1,5 @@
 //! One connection: read, find batches, hand them over, ack, wait for room, read on.
 
-mod pace;
 mod room;
 
 use std::io;
@@ -12,8 +11,6 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-
-use pace::{GATHER, Pace};
 
 use super::acks::{AckWriter, Acks, Unread};
 use super::budget::{Budget, Lease};
@@ -225,9 +222,6 @@ struct Reading<'a, R, I> {
     waits: bool,
     /// Bytes handed over since other tasks had their turn.
     in_a_row: usize,
-    pace: Pace,
-    /// Whether the peer has asked for an ack.
-    asks: bool,
 }
 
 impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
@@ -250,8 +244,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             held: None,
             waits: false,
             in_a_row: 0,
-            pace: Pace::default(),
-            asks: false,
         }
     }
 
@@ -279,7 +271,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
 
     fn note_read(&mut self, n: usize) {
         self.received = self.shared.clock.unix();
-        self.pace.note(n, self.received);
         self.shared.stats.wire_bytes.add(n as u64);
         self.shared.activity.fetch_add(1, Ordering::Relaxed);
         // The peer has more than was asked for.
@@ -296,9 +287,6 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 self.renew(0);
             }
             self.make_room().await;
-            if self.pace.gathers() && !self.asks {
-                sleep(GATHER).await;
-            }
             if let Ok(read) = timeout(IDLE, self.reader.read_buf(&mut self.buf)).await {
                 return read.map_err(End::Io);
             }
@@ -358,10 +346,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
 
     fn take_held(&mut self) {
         match self.held.take() {
-            Some(Found::Chunk(token)) => {
-                self.asks = true;
-                self.claim = Some(self.claim(token));
-            }
+            Some(Found::Chunk(token)) => self.claim = Some(self.claim(token)),
             Some(Found::Records(mut batch)) => {
                 self.in_a_row += batch.data.len();
                 if let Some(Claim::Ticket(ticket)) = &self.claim {
