@@ -31,8 +31,11 @@ const READ_MAX: usize = 256 << 10;
 /// A buffer that a frame has grown beyond this is let go as soon as it is empty.
 const KEEP_MAX: usize = 1 << 20;
 
-/// A connection that was quiet for so long gets the small buffer.
+/// A connection that was quiet for so long gets the quiet buffer.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// What a quiet connection waits with: enough for a line or two, and little for a thousand connections.
+const QUIET: usize = 1 << 10;
 
 /// Time for acks that are ready, when the connection ends in any case.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -291,7 +294,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 return read.map_err(End::Io);
             }
             self.size = READ_MIN;
-            self.renew(READ_MIN);
+            self.renew(QUIET);
             return self.reader.read_buf(&mut self.buf).await.map_err(End::Io);
         }
         let begun = Instant::now();
