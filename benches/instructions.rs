@@ -6,7 +6,8 @@
 //! `make gate STAGE=rules`. What each function took stands in the target directory, for `callgrind_annotate`.
 //!
 //! Valgrind shows programs a CPU of its own (AVX2, no AVX-512), so that run-time dispatch picks the same code on every
-//! x86-64 machine that has AVX2. Another compiler, libc or architecture has other counts: the baseline names the first.
+//! x86-64 machine that has AVX2. Another compiler or architecture has other counts: the baseline names the one that it was
+//! made with, and under another the changes are shown and not judged.
 
 mod stage;
 
@@ -100,14 +101,17 @@ fn gate<'a>(stages: impl Iterator<Item = &'a Stage>, write: bool) -> Result<Exit
     if off.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    if !text.contains(&compiler) {
+        println!(
+            "the baseline was made by another compiler than {compiler}, which counts otherwise: shown, not judged"
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
     eprintln!(
         "more than {TOLERANCE} % off the baseline: {}\nmend it; if it is meant, or has become less, let `make \
          gate-baseline` write what is measured and commit it with its reason",
         off.join(", ")
     );
-    if !text.contains(&compiler) {
-        eprintln!("the baseline was made by another compiler than {compiler}: measure the commit before yours first");
-    }
     Ok(ExitCode::FAILURE)
 }
 

@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("aws", &[]),
     ("sink", &["aws", "clock", "encode", "ledger", "metrics", "record", "seldom", "spool", "value", "watchdog"]),
     ("config", &["aws", "encode", "record", "route", "sink", "source", "spool", "value"]),
-    ("cost", &["config", "encode", "pipeline", "record", "route", "sink", "source"]),
+    ("cost", &["config", "encode", "record", "route", "sink", "source"]),
     ("admin", &["clock", "encode", "ledger", "metrics", "record", "spool"]),
     (
         "pipeline",

@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
@@ -10,16 +11,43 @@ use logweir::encode::entries::{EntryEncoder, MAX_MESSAGE, entries};
 use logweir::encode::ndjson::NdjsonEncoder;
 use logweir::encode::{LogJson, Message};
 use logweir::record::json::Object;
+use logweir::record::level::LevelRules;
 use logweir::record::{Record, Tag};
+use logweir::route::{Decision, RouteSpec, Router};
 use serde_json::{Map, Value};
 
 fuzz_target!(|input: (u8, i64, &[u8])| {
     let (choice, time, map) = input;
     let tag = Tag::from("app-firelens-0123");
     let record = Record { tag: &tag, source: "fuzz", time, received: 2, map, ecs: None, json: Default::default() };
-    line([LogJson::Nest, LogJson::Lift, LogJson::Raw][usize::from(choice) % 3], &record);
+    let log_json = [LogJson::Nest, LogJson::Lift, LogJson::Raw][usize::from(choice) % 3];
+    line(log_json, &record);
+    again(log_json, &record);
     entry([Message::Record, Message::Log][usize::from(choice) % 2], &record);
 });
+
+thread_local! {
+    static ROUTER: RefCell<Router> = {
+        let rule = RouteSpec {
+            name: "r".into(),
+            when: Some("log.a == \"b\" && level >= WARN".into()),
+            sinks: vec![0],
+            goes_on: false,
+        };
+        RefCell::new(Router::compile(&[rule], LevelRules::default()).expect("a legal rule"))
+    };
+}
+
+/// What rules have found out about a record, and pairs that were written before, change no line.
+fn again(log_json: LogJson, record: &Record<'_>) {
+    let mut used = NdjsonEncoder::new(log_json);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let fresh = Record { json: Default::default(), ..record.clone() };
+    let noticed = used.encode(&fresh, &mut first);
+    ROUTER.with_borrow_mut(|router| router.decide(record, &mut Decision::default()));
+    assert_eq!(used.encode(record, &mut second), noticed);
+    assert!(first == second, "written otherwise the second time");
+}
 
 fn line(log_json: LogJson, record: &Record<'_>) {
     let mut out = b"before\n".to_vec();

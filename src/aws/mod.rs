@@ -2,8 +2,9 @@
 //!
 //! [`Access`] says how a sink reaches AWS; [`Access::load`] asks the environment, the profile or the container for the
 //! rest. It is called in the sink's own task with its first request, never before the sockets are bound: what is wrong
-//! with AWS is a state of that sink. A lookup that hangs ends like one that fails. The SDK tries once; repeating is [`crate::sink::retry`]'s work, because the SDK's
-//! own retries stop within seconds and are blind to the drain. [`Failure`] reads an error of the SDK.
+//! with AWS is a state of that sink. A lookup that hangs ends like one that fails. The SDK tries once; repeating is
+//! [`crate::sink::retry`]'s work, because the SDK's own retries stop within seconds and are blind to the drain.
+//! [`Failure`] reads an error of the SDK.
 
 mod failure;
 mod lookup;

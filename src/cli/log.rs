@@ -9,8 +9,9 @@ use crate::config::plan::{LogFormat, LogSection};
 pub(crate) fn init(config: &LogSection) -> Result<()> {
     let filter = EnvFilter::try_new(format!("warn,logweir={}", config.level.as_str()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = builder.with_ansi(false);
     let set = match config.format {
-        LogFormat::Text => builder.with_ansi(false).compact().try_init(),
+        LogFormat::Text => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     set.map_err(|error| anyhow!("cannot set up the log: {error}"))

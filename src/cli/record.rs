@@ -23,8 +23,8 @@ use super::{ConfigArg, UsageError, log, run};
 use crate::clock::Clock;
 use crate::config::plan::{LogSection, SourceKind};
 use crate::config::value::{Size, Span};
-use crate::record::RecordBatch;
 use crate::record::msgpack::write;
+use crate::record::{Outcome, RecordBatch};
 use crate::source::forward::{self, AckMode, Budget, ForwardConfig, Listeners, Resources, Setup};
 use crate::source::{Control, Intake};
 
@@ -83,7 +83,7 @@ fn sources(args: &RecordArgs) -> Result<Vec<(String, ForwardConfig)>> {
         let (plan, _) = args.config.plan()?;
         let source = |source: crate::config::plan::SourcePlan| {
             let SourceKind::Forward(config) = source.kind;
-            (source.name, ForwardConfig { ack: Some(AckMode::Received), ..config })
+            (source.name, ForwardConfig { ack: Some(AckMode::Delivered), ..config })
         };
         return Ok(plan.sources.into_iter().map(source).collect());
     }
@@ -191,8 +191,14 @@ impl Tap {
 impl Intake for Tap {
     fn take(&self, batch: RecordBatch) {
         let mut capture = self.capture();
-        if let Err(error) = capture.write(&batch) {
-            capture.failed.get_or_insert(error);
+        // Nothing is written behind a frame that is cut short.
+        let written = if capture.failed.is_some() {
+            false
+        } else {
+            capture.write(&batch).map_err(|error| capture.failed = Some(error)).is_ok()
+        };
+        if !written {
+            batch.tickets.settle(Outcome::Lost);
         }
         if capture.failed.is_some() || capture.recorded.bytes >= capture.most {
             self.0.full.send_replace(true);

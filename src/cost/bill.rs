@@ -4,6 +4,7 @@
 
 use super::{PriceError, Region};
 use crate::sink::cloudwatch_logs::LogClass;
+use crate::sink::object::PART;
 
 /// What AWS bills as a GB.
 pub const GB: f64 = (1_u64 << 30) as f64;
@@ -14,9 +15,6 @@ pub const HOURS: f64 = 730.0;
 
 /// What CloudWatch Logs stores of what it ingested: AWS's own estimate for its compression, in its pricing calculator.
 pub const CLOUDWATCH_STORED: f64 = 0.15;
-
-/// An object up to this size is one request, a larger one goes out in parts of it (`sink::object`).
-const PART: u64 = 8 << 20;
 
 /// What classes for old data bill an object as at least (S3, storage class pages); by class, with the least days.
 const LEAST: [(&str, u64, f64); 5] = [

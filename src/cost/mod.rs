@@ -3,9 +3,8 @@
 //!
 //! `measure` runs a sample through the real rules and encoders, `traffic` tells how many objects and requests that
 //! becomes at some rate, `bill` what they cost by the table of `prices`, `estimate` puts it together. Nothing here asks
-//! AWS. Months are 365/12 days
-//! of 24 hours, a GB is 2^30 bytes as AWS bills it, amounts are USD without taxes, discounts, free tiers and the lower
-//! prices of large volumes.
+//! AWS. Months are 365/12 days of 24 hours, a GB is 2^30 bytes as AWS bills it, amounts are USD without taxes, discounts,
+//! free tiers and the lower prices of large volumes.
 
 mod bill;
 mod estimate;

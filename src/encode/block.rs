@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use crate::record::{Tickets, UnixNanos};
 
+/// A block is full at this size before compression: frames of 256 KiB cost ~5 % of ratio against one long frame and
+/// nothing in speed, and a lost or torn one is little.
+pub const BLOCK_SIZE: usize = 256 << 10;
+
 /// Monotonic time since the process started, given to synchronous code as an argument.
 pub type Moment = Duration;
 

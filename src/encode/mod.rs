@@ -15,7 +15,7 @@ pub mod partition;
 pub mod template;
 pub mod timestamp;
 
-pub use block::{BlockMeta, Count, Moment, OpenBlock, Partition, checksum};
+pub use block::{BLOCK_SIZE, BlockMeta, Count, Moment, OpenBlock, Partition, checksum};
 pub use compress::{Compression, decompress};
 pub use entries::{Message, Oversize};
 pub use names::Target;

@@ -23,4 +23,3 @@ mod tests;
 
 pub use build::{BuildError, Pipeline};
 pub use drain::Drained;
-pub use outlet::BLOCK_SIZE;

@@ -10,14 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::encode::{Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
+use crate::encode::{BLOCK_SIZE, Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
 use crate::metrics::SinkMetrics;
 use crate::record::{Record, Tickets};
 use crate::spool::{Queue, Reserved};
-
-/// A block is full at this size before compression: frames of 256 KiB cost ~5 % of ratio against one long frame and
-/// nothing in speed, and a lost or torn one is little.
-pub const BLOCK_SIZE: usize = 256 << 10;
 
 /// A new block begins with this much and doubles as it grows, so that many quiet partitions stay cheap.
 const FIRST_CAPACITY: usize = 4 << 10;

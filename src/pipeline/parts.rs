@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::intake::SourceIntake;
-use super::outlet::{BLOCK_SIZE, Outlet, OutletConfig, Pool};
+use super::outlet::{Outlet, OutletConfig, Pool};
 use super::undecodable::Undecodable;
 use super::worker::{Rules, WorkerParts};
 use crate::clock::Clock;
 use crate::config::plan::{Plan, SinkKind, SinkPlan, SourceKind, SpoolPlan};
-use crate::encode::{Compression, Template};
+use crate::encode::{BLOCK_SIZE, Compression, Template};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::route::Router;

@@ -97,6 +97,6 @@ pub struct Record<'a> {
     pub map: &'a [u8],
     /// Task metadata, once known.
     pub ecs: Option<&'a Arc<EcsMetadata>>,
-    /// What is known of the JSON in it; of a new record nothing.
+    /// What is known of the JSON in `map`; of another map nothing, so a record of one has a memo of its own.
     pub json: Memo,
 }

@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// The bytes of the next value if it is a string of the two usual widths, as [`Reader::read`] would give them; else
+    /// The bytes of the next value if it is a string below 64 KiB in a usual width, as [`Reader::read`] would give them; else
     /// the cursor stays. Most of a record is such strings, and this is all that they take.
     #[inline]
     pub fn short_str(&mut self) -> Option<&'a [u8]> {

@@ -1,8 +1,8 @@
 //! Text in steps of sixteen bytes: which of them may not stand in a JSON string as they are.
 //!
 //! On x86-64 that is a handful of SSE2 instructions, which every such processor has, so that nothing needs to be
-//! detected; elsewhere it is two words of eight bytes. Both give the same answer, which tests and the fuzz target
-//! `encoder` hold them to. The only file with `unsafe`.
+//! detected; elsewhere it is two words of eight bytes. Both give the same answer, to which tests hold them; the fuzz target
+//! `encoder` holds what is made of it to serde_json. The only file with `unsafe`.
 
 /// Bytes that are looked at together.
 pub(crate) const STEP: usize = 16;

@@ -76,7 +76,6 @@ impl Prefilter {
     /// Whether the condition cannot hold for this record. False says nothing.
     pub(super) fn rules_out(&mut self, map: &[u8], escapes: &mut Escapes) -> bool {
         if self.pause > 0 {
-            self.pause -= 1;
             return false;
         }
         let absent = self.needles.iter().all(|needle| {
@@ -86,10 +85,19 @@ impl Prefilter {
         absent
     }
 
+    /// Whether it is let be.
+    #[cfg(test)]
+    pub(super) fn rests(&self) -> bool {
+        self.pause > 0
+    }
+
     /// Learns from a record that has been decided whether the search has paid: it has if what it saved to pick was not
     /// picked for another route after all.
     #[inline]
     pub(super) fn learn(&mut self, picked: bool) {
+        // By records, asked or not: searches that were let be together are tried again together, or each would find
+        // its pass made by another that still rests.
+        self.pause = self.pause.saturating_sub(1);
         let Some(absent) = self.asked.take() else { return };
         self.tried += 1;
         self.saved += u32::from(absent && !picked);

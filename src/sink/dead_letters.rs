@@ -11,14 +11,13 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::encode::letter::{self, Data, Letter, Origin};
-use crate::encode::{BlockMeta, Compression, Count, OpenBlock, Partition, Partitioner, Template, decompress};
+use crate::encode::{
+    BLOCK_SIZE, BlockMeta, Compression, Count, OpenBlock, Partition, Partitioner, Template, decompress,
+};
 use crate::metrics::{Metrics, SinkMetrics};
 use crate::record::level::LevelRules;
 use crate::record::{Record, Tag, Tickets, UnixNanos};
 use crate::spool::{Queue, Reserved};
-
-/// A block is handed over at this size before compression, as those of records.
-const BLOCK_SIZE: usize = 256 << 10;
 
 /// The msgpack of a record without fields: a prefix is rendered for it.
 const NO_FIELDS: &[u8] = &[0x80];

@@ -246,3 +246,22 @@ fn a_prefilter_that_never_helps_is_let_be_and_still_the_answer_is_right() {
         assert_eq!(decision.routes.len(), usize::from(n % 7 == 0));
     }
 }
+
+#[test]
+fn after_a_burst_all_prefilters_search_again() {
+    let conditions: Vec<String> = (0..10).map(|n| format!("log.k{n} == \"value {n}\"")).collect();
+    let routes: Vec<RouteSpec> = conditions.iter().map(|when| route("r", Some(when), &[0], false)).collect();
+    let mut router = router(&routes);
+    let mut decision = Decision::default();
+    let (burst, quiet) = (Sample::log("{\"k9\":\"value 9\"}"), Sample::log("{\"k9\":\"nothing\"}"));
+    for _ in 0..1000 {
+        router.decide(&burst.record(), &mut decision);
+    }
+    let resting =
+        |router: &Router| router.routes.iter().filter(|r| r.prefilter.as_ref().is_some_and(Prefilter::rests)).count();
+    assert_eq!(resting(&router), 10);
+    for _ in 0..9000 {
+        router.decide(&quiet.record(), &mut decision);
+    }
+    assert_eq!(resting(&router), 0);
+}

@@ -38,7 +38,10 @@ struct Limits {
 }
 
 /// 8 MiB keep four requests within 32 MiB; S3 refuses parts below 5 MiB (`EntityTooSmall`).
-const LIMITS: Limits = Limits { part: 8 << 20, min_part: 5 << 20 };
+const LIMITS: Limits = Limits { part: PART, min_part: 5 << 20 };
+
+/// Bytes of a part, and of the largest object that goes out in one request.
+pub(crate) const PART: u64 = 8 << 20;
 
 impl Limits {
     fn of(bound: u64) -> Self {
