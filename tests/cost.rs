@@ -152,10 +152,13 @@ fn bad_input_is_told_and_exits_64() {
         path.display().to_string()
     };
     let (empty, binary) = (file("empty.log", b""), file("program", b"\x7fELF\x02\x01\x01\0\0\0"));
+    let array = file("array.json", b"[{\"log\":\"a\"},{\"log\":\"b\"}]\n");
     let prices = file("prices.json", b"{\"rows\": [{\"item\": \"tea\", \"prices\": {}}]}");
     for (sample, volume, region, more, message) in [
         (&empty, "1TB/day", "us-east-1", &[][..], "empty.log is empty"),
         (&binary, "1TB/day", "us-east-1", &[], "is no log: it holds zero bytes"),
+        (&array, "1TB/day", "us-east-1", &[], "is a JSON array; accepted are records one a line"),
+        (&sample, "1TB/day", "us-east-1", &["--reserve", "0.25vCPU,512"], "`512` has no unit"),
         (&"/no/such".to_owned(), "1TB/day", "us-east-1", &[], "cannot read /no/such"),
         (&sample, "1TB", "us-east-1", &[], "per no time; write for example 1TB/day"),
         (&sample, "1000/day", "us-east-1", &[], "has no unit"),

@@ -52,7 +52,7 @@ pub(crate) struct RecordArgs {
     /// How long
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = span)]
     time: Span,
-    /// End when the file is so large
+    /// End with the record that makes the file so large
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     max_bytes: Size,
     /// The file; it must not exist
@@ -64,8 +64,12 @@ pub(crate) fn run(args: RecordArgs) -> Result<ExitCode> {
     let sources = sources(&args)?;
     log::init(&LogSection::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let recorded = runtime.block_on(record(&args, sources))?;
     let file = args.out.display();
+    let recorded = runtime.block_on(record(&args, sources, open(&args.out)?));
+    if recorded.is_err() && std::fs::metadata(&args.out).is_ok_and(|file| file.len() == 0) {
+        std::fs::remove_file(&args.out).with_context(|| format!("cannot remove the empty {file}"))?;
+    }
+    let recorded = recorded?;
     if recorded.records == 0 {
         std::fs::remove_file(&args.out).with_context(|| format!("cannot remove the empty {file}"))?;
         bail!("no record came; does anything send to these addresses?");
@@ -106,7 +110,7 @@ struct Recorded {
     bytes: u64,
 }
 
-async fn record(args: &RecordArgs, sources: Vec<(String, ForwardConfig)>) -> Result<Recorded> {
+async fn record(args: &RecordArgs, sources: Vec<(String, ForwardConfig)>, out: File) -> Result<Recorded> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut setups = Vec::new();
     for (name, config) in sources {
@@ -115,7 +119,7 @@ async fn record(args: &RecordArgs, sources: Vec<(String, ForwardConfig)>) -> Res
         tracing::info!("source {name} listens on {}; nothing is forwarded", addresses.join(", "));
         setups.push((name, Setup::new(listeners, &config, Arc::new(Budget::new(READING)))?));
     }
-    let tap = Tap::new(open(&args.out)?, args.max_bytes);
+    let tap = Tap::new(out, args.max_bytes);
     let (clock, mut control, mut tasks, mut changes) = (Clock::start(), Control::new(), JoinSet::new(), Vec::new());
     for (name, setup) in setups {
         let (change, changed) = mpsc::channel(1);
@@ -139,6 +143,9 @@ async fn record(args: &RecordArgs, sources: Vec<(String, ForwardConfig)>) -> Res
 }
 
 fn open(path: &Path) -> Result<File> {
+    if path == Path::new("-") {
+        return Err(UsageError("--out: a capture goes to a file, not to standard output".into()).into());
+    }
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     opened.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {

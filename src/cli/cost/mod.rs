@@ -223,7 +223,16 @@ fn assumptions(args: &CostArgs, plans: &[(Plan, String)], sample: &Sample) -> Ve
     if sample.is_cut {
         said.push(format!("Of the sample the first {} were read.", sample::MOST));
     }
-    said.push("Left out: queries, network, free tiers, lower prices of large volumes, taxes.".into());
+    said.push(
+        "A GB of a bill is 2^30 bytes, as AWS counts; sizes of logs and objects are decimal. Classes for old data bill \
+         their least object size and their least days."
+            .into(),
+    );
+    said.push(
+        "Left out: queries, network, free tiers, lower prices of large volumes, taxes; of INTELLIGENT_TIERING its \
+         monitoring and lower tiers, of GLACIER what it adds to each object."
+            .into(),
+    );
     said
 }
 
@@ -275,6 +284,9 @@ fn reserve(text: &str) -> Result<(f64, f64), String> {
     let (vcpu, memory) = text.split_once(',').ok_or_else(wrong)?;
     let vcpu = vcpu.trim();
     let vcpu: f64 = vcpu.strip_suffix("vCPU").unwrap_or(vcpu).trim().parse().map_err(|_| wrong())?;
+    if memory.ends_with(|c: char| c.is_ascii_digit()) {
+        return Err(format!("`{}` has no unit; write for example 0.25vCPU,512MiB", memory.trim()));
+    }
     let memory: bytesize::ByteSize = memory.trim().parse().map_err(|_| wrong())?;
     match vcpu.is_finite() && vcpu >= 0.0 {
         true => Ok((vcpu, memory.as_u64() as f64 / crate::cost::GB)),

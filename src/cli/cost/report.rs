@@ -9,6 +9,10 @@ use crate::cost::{Comparison, Estimate, RouteCost, SinkCost};
 /// Where amounts end.
 const WIDTH: usize = 96;
 
+/// Requests a second of an account and region (AWS, CloudWatch Logs quotas).
+const PUT_LOG_EVENTS: f64 = 5_000.0;
+const DAY: f64 = 86_400.0;
+
 /// The whole report.
 pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
@@ -85,6 +89,14 @@ fn write_sink(out: &mut String, sink: &SinkCost, width: usize) -> fmt::Result {
             amount(out, &format!("{first}CloudWatch Logs {class}: ingestion of {gb} a month"), sink.ingestion)?;
             amount(out, &format!("{next}storage, kept {days} days"), sink.storage)?;
             amount(out, &format!("{next}PutLogEvents: {pieces}, {} a task", names("stream")), sink.requests)?;
+            let a_second = sink.pieces_a_day / DAY;
+            if a_second > PUT_LOG_EVENTS {
+                let a_second = number(a_second.round() as u64);
+                writeln!(
+                    out,
+                    "{next}That is {a_second} a second; AWS takes 5,000 of an account (adjustable). Raise batch.age."
+                )?;
+            }
         }
         "s3" => {
             amount(out, &format!("{first}S3 {class}: storage of {gb} a month{ratio}, kept {days} days"), sink.storage)?;
@@ -114,9 +126,9 @@ fn write_totals(out: &mut String, estimate: &Estimate) -> fmt::Result {
         return writeln!(out, "  None of its sinks is in AWS, so there is nothing to compare.");
     }
     let saved = estimate.everything - estimate.total;
-    let label = if saved < 0.0 { "  it costs more by" } else { "  saved" };
+    let label = if saved < 0.0 { "  it costs more" } else { "  saved" };
     let share = saved.abs() / estimate.everything;
-    amount(out, &format!("{label}, {}", percent(share)), saved.abs())
+    amount(out, &format!("{label} ({})", percent(share)), saved.abs())
 }
 
 fn write_comparison(out: &mut String, comparison: &Comparison) -> fmt::Result {
@@ -133,8 +145,8 @@ fn amount(out: &mut String, label: &str, amount: f64) -> fmt::Result {
 }
 
 fn amount_line(out: &mut String, label: &str, amount: &str) -> fmt::Result {
-    let room = WIDTH.saturating_sub(label.chars().count());
-    writeln!(out, "{label}{amount:>room$}")
+    let room = WIDTH.saturating_sub(label.chars().count() + 2);
+    writeln!(out, "{label}  {amount:>room$}")
 }
 
 /// A sentence, wrapped, with a dash.

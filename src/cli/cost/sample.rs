@@ -137,6 +137,9 @@ fn detect(bytes: &[u8]) -> Result<Form, String> {
     }
     let line = look.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
     let line = line.ok_or("has only blank lines")?;
+    if line.trim_ascii_start().starts_with(b"[{") || line.trim_ascii() == b"[" {
+        return Err("is a JSON array; accepted are records one a line, as `jq -c '.[]'` writes them".into());
+    }
     let is_record = serde_json::from_slice::<Map<String, Value>>(line).is_ok_and(|map| map.contains_key("log"));
     Ok(if is_record { Form::Records } else { Form::Lines })
 }
