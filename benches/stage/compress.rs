@@ -11,7 +11,7 @@ use super::{Run, Work, lines};
 /// One block of 256 KiB.
 pub(super) fn work(compression: Compression) -> Work {
     let mut block = lines::encoded(Encoder::Ndjson(NdjsonEncoder::new(LogJson::Nest)));
-    block.truncate(logweir::pipeline::BLOCK_SIZE);
+    block.truncate(logweir::encode::BLOCK_SIZE);
     let copy = block.clone();
     let (floor, run_floor): (_, Run) = match compression {
         Compression::Zstd(level) => {

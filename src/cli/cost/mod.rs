@@ -66,7 +66,7 @@ pub(crate) struct CostArgs {
     /// Container that lines and records without a tag come from
     #[arg(long, value_name = "NAME", default_value = "app")]
     container: String,
-    /// Their tag (default: <container>-firelens-<a task id>)
+    /// Their tag (default: CONTAINER-firelens-TASK, of a task that is made up)
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
     /// Source of the config that the sample comes from (default: the first)
