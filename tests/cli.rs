@@ -1,9 +1,12 @@
 //! The binary as a user meets it: exit codes, what goes to which output, where the config comes from.
 
+mod common;
+
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+
+use common::eventually;
 
 const LOCAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/local.yaml");
 
@@ -103,18 +106,6 @@ fn the_schema_is_json() {
     let run = run(&["schema"], &[], "");
     let schema: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
-}
-
-/// Tries until it gives something, for half a minute.
-#[expect(clippy::disallowed_methods, reason = "there is no runtime in this test")]
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    (0..600).find_map(|_| {
-        let found = attempt();
-        if found.is_none() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        found
-    })
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! `logweir cost` and `logweir record` as a user meets them: bills that can be checked by hand, live logs in a file.
 
+mod common;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
+use common::eventually;
 use serde_json::Value;
 
 /// Errors to CloudWatch Logs, the text alone; everything to S3, not compressed.
@@ -175,18 +177,6 @@ fn bad_input_is_told_and_exits_64() {
         assert_eq!((found.code, found.out.as_str()), (Some(64), ""), "{message}: {}", found.err);
         assert!(found.err.contains(message), "{message} is missing in\n{}", found.err);
     }
-}
-
-/// Tries until it gives something, for half a minute.
-#[expect(clippy::disallowed_methods, reason = "there is no runtime in this test")]
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    (0..600).find_map(|_| {
-        let found = attempt();
-        if found.is_none() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        found
-    })
 }
 
 /// `["web", [[1, {"log": "ERROR boom"}]], {"chunk": "abc"}]`.

@@ -250,3 +250,35 @@ fn size(text: &str) -> Result<Size, String> {
     let size: bytesize::ByteSize = text.parse().map_err(|_| format!("`{text}` is no size; write for example 64MiB"))?;
     if size.as_u64() == 0 { Err("the size is zero; write for example 64MiB".into()) } else { Ok(Size(size.as_u64())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::record::{RecordSpan, Tag, Ticket, Tickets};
+
+    #[test]
+    fn what_cannot_be_written_is_not_acked_and_nothing_follows_it() {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let tap = Tap::new(full, Size(u64::MAX));
+        let (tell, told) = channel();
+        let batch = |len: usize| {
+            let tell = tell.clone();
+            let ticket = Ticket::new(move |outcome| tell.send(outcome).expect("heard"));
+            RecordBatch {
+                tag: Tag::from("app"),
+                data: vec![0x80; len].into(),
+                records: vec![RecordSpan { time: 1, start: 0, len: len as u32 }],
+                received: 1,
+                tickets: Tickets::from(ticket),
+            }
+        };
+        // Beyond what is gathered in memory, then one that would be.
+        tap.take(batch(1 << 20));
+        tap.take(batch(1));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [Outcome::Lost, Outcome::Lost]);
+        assert!(*tap.0.full.borrow());
+        assert!(tap.finish().is_err());
+    }
+}

@@ -46,8 +46,10 @@ pub struct NdjsonEncoder {
     times: Rfc3339,
     json: JsonWriter,
     pairs: Pairs,
-    /// The last tag, and its member as it was written.
-    tag: Option<(Tag, Vec<u8>)>,
+    /// The last tag.
+    tag: Option<Tag>,
+    /// Its member as it was written.
+    tag_written: Vec<u8>,
     unescaped: Vec<u8>,
 }
 
@@ -55,7 +57,7 @@ impl NdjsonEncoder {
     /// An encoder that treats JSON in `log` this way.
     pub fn new(log_json: LogJson) -> Self {
         let (times, json, pairs) = Default::default();
-        Self { log_json, times, json, pairs, tag: None, unescaped: Vec::new() }
+        Self { log_json, times, json, pairs, tag: None, tag_written: Vec::new(), unescaped: Vec::new() }
     }
 
     /// Appends one line.
@@ -138,16 +140,14 @@ impl NdjsonEncoder {
         let object = self.json.members.open(out);
         out.extend_from_slice(b"\"time\":\"");
         out.extend_from_slice(self.times.text(record.time));
-        match &self.tag {
-            Some((tag, written)) if tag == record.tag => out.extend_from_slice(written),
-            _ => {
-                let start = out.len();
-                out.extend_from_slice(b"\",\"tag\":\"");
-                escape::utf8(record.tag.as_str().as_bytes(), out);
-                out.extend_from_slice(b"\",");
-                self.tag = Some((record.tag.clone(), out[start..].to_vec()));
-            }
+        if self.tag.as_ref() != Some(record.tag) {
+            self.tag = Some(record.tag.clone());
+            self.tag_written.clear();
+            self.tag_written.extend_from_slice(b"\",\"tag\":\"");
+            escape::utf8(record.tag.as_str().as_bytes(), &mut self.tag_written);
+            self.tag_written.extend_from_slice(b"\",");
         }
+        out.extend_from_slice(&self.tag_written);
         object
     }
 

@@ -81,6 +81,14 @@ def test_a_changed_rule_takes_over_between_two_records(start, config, place, fil
     assert "connection ended" not in router.stderr
 
 
+def one_record(router):
+    """Sends the first record, and keeps its connection."""
+    peer = Peer(router.address("tcp"))
+    peer.send(frame(0))
+    eventually(lambda: router.received() == 1, "the record")
+    return peer
+
+
 def test_a_config_that_is_wrong_changes_nothing_and_is_told_with_its_position(start, config, place):
     made = config()
     router = start(made)
@@ -169,9 +177,7 @@ def test_a_changed_file_is_read_without_a_signal(start, config, place, file_sink
 def test_a_sink_is_added_and_one_that_is_removed_delivers_what_it_has(start, config, place, file_sink):
     made = config(sinks={"archive": file_sink(object={"age": "1h"})})
     router = start(made)
-    peer = Peer(router.address("tcp"))
-    peer.send(frame(0))
-    eventually(lambda: router.received() == 1, "the record")
+    peer = one_record(router)
     removed = config(sinks={"new": file_sink(path=str(place / "new"), object={"age": "1h"})})
     removed["routes"] = [{"name": "rest", "to": ["new"]}]
     router.reload(removed)
@@ -287,9 +293,7 @@ def test_aws_sinks_that_reach_nobody_are_mended_without_a_restart(start, config,
 def test_another_type_is_refused_while_the_old_one_holds_records(start, config, place, file_sink):
     made = config(sinks={"archive": file_sink(object={"age": "1h"})})
     router = start(made)
-    peer = Peer(router.address("tcp"))
-    peer.send(frame(0))
-    eventually(lambda: router.received() == 1, "the record")
+    peer = one_record(router)
     other = config(sinks={"archive": {"type": "stdout"}})
     router.reload(other, goes=False)
     assert "sink archive: it was of type file and still holds 1 records" in router.stderr

@@ -4,14 +4,13 @@ use std::fmt::{self, Write};
 
 use super::{ConfigReport, Report};
 use crate::cli::demo::number;
-use crate::cost::{Comparison, Estimate, RouteCost, SinkCost};
+use crate::cost::{Comparison, DAY, Estimate, RouteCost, SinkCost};
 
 /// Where amounts end.
 const WIDTH: usize = 96;
 
 /// Requests a second of an account and region (AWS, CloudWatch Logs quotas).
 const PUT_LOG_EVENTS: f64 = 5_000.0;
-const DAY: f64 = 86_400.0;
 
 /// The whole report.
 pub(super) fn text(report: &Report) -> String {
