@@ -12,6 +12,7 @@ use std::io;
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use zstd::zstd_safe::CParameter;
 
 const ACCEPTED: &str = "accepted are zstd, {zstd: 1} to {zstd: 19}, gzip, {gzip: 1} to {gzip: 9} and none";
 /// Above 19 windows grow beyond 8 MiB.
@@ -97,15 +98,23 @@ struct Context {
     buffer: Vec<u8>,
 }
 
+/// The level as zstd has it, but for level 1: log lines share long strings, and looking for matches of 7 bytes instead
+/// of 6 finds those in 4 to 6 % less time, for the same or up to 1.5 % better a ratio (five kinds of logs).
+fn zstd(level: u8) -> io::Result<zstd::bulk::Compressor<'static>> {
+    let mut compressor = zstd::bulk::Compressor::new(level.into())?;
+    if level == 1 {
+        compressor.set_parameter(CParameter::MinMatch(7))?;
+        compressor.set_parameter(CParameter::HashLog(15))?;
+    }
+    Ok(compressor)
+}
+
 impl Context {
     fn zstd(&mut self, level: u8, plain: &[u8]) -> Bytes {
         let level = level.clamp(*ZSTD_LEVELS.start() as u8, *ZSTD_LEVELS.end() as u8);
         let compressor = match &mut self.zstd {
             Some((same, compressor)) if *same == level => compressor,
-            other => {
-                let new = zstd::bulk::Compressor::new(level.into()).expect("zstd knows levels 1 to 19");
-                &mut other.insert((level, new)).1
-            }
+            other => &mut other.insert((level, zstd(level).expect("zstd knows levels 1 to 19"))).1,
         };
         self.buffer.clear();
         self.buffer.reserve(zstd::zstd_safe::compress_bound(plain.len()));
