@@ -17,6 +17,7 @@ mod connection;
 mod door;
 mod entries;
 pub mod frame;
+mod gather;
 pub mod handshake;
 mod inflate;
 mod listen;

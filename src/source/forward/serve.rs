@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::io::split;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{self, End, Shared, Stage};
 use super::door::{Entry, Guest, Stream};
+use super::gather::Gather;
 use super::setup::{Active, Lasting, Setup};
 use super::stats::ForwardStats;
 use super::tls::HangUpIsEnd;
@@ -126,15 +128,15 @@ impl<I: Intake> Source<'_, I> {
             shared.activity.fetch_add(1, Ordering::Relaxed);
             match guest {
                 Guest::Unix(stream) => {
-                    let (reader, writer) = stream.into_split();
+                    let (reader, writer) = split(Gather::new(stream));
                     connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tcp(stream) => {
-                    let (reader, writer) = stream.into_split();
+                    let (reader, writer) = split(Gather::new(stream));
                     connection::run(reader, writer, &shared, &peer, reading, stage).await
                 }
                 Guest::Tls(stream) => {
-                    let (reader, writer) = tokio::io::split(*stream);
+                    let (reader, writer) = split(*stream);
                     connection::run(HangUpIsEnd(reader), writer, &shared, &peer, reading, stage).await
                 }
             }
