@@ -126,7 +126,7 @@ async fn record(args: &RecordArgs, sources: Vec<(String, ForwardConfig)>, out: F
         changes.push(change);
         let (tap, shutdown) = (tap.clone(), control.subscribe());
         let resources = Resources { clock, stats: Arc::default() };
-        tasks.spawn(async move { forward::serve(setup, &name, tap, resources, changed, shutdown).await });
+        tasks.spawn(async move { forward::serve(setup, &name, vec![tap], resources, changed, shutdown).await });
     }
     let mut full = tap.0.full.subscribe();
     let patience = tokio::select! {

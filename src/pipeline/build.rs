@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::parts::Common;
+use super::parts::{Common, lanes};
 use super::sinks::Sinks;
 use super::sources::{self, Ready, Sources};
 use crate::admin::{AdminState, Reloads};
@@ -125,7 +125,8 @@ impl Pipeline {
             ready: AtomicBool::new(false),
         });
         let (pool, letters, synced) = (Arc::default(), Arc::default(), watch::Sender::new(()));
-        let common = Common { ledger, clock, metrics, pool, letters, synced };
+        let lanes = lanes(&plan);
+        let common = Common { lanes, ledger, clock, metrics, pool, letters, synced };
         let mut sinks = Sinks::new(common.clone(), writer_id(), &plan.spool, queues)?;
         let queues = sinks.open(&plan).await?;
         common.place_letters(&plan, &queues);
@@ -142,7 +143,7 @@ impl Pipeline {
 
     /// A way for records of a source into the queues beside its sockets, with rules, books and open blocks of its own;
     /// its callers are benches, which have neither peers nor tasks. Must be used within a tokio runtime.
-    pub fn intake(&self, source: usize) -> impl Intake {
+    pub fn intake(&self, source: usize) -> impl Intake + use<> {
         let SourcePlan { name, kind: SourceKind::Forward(config), .. } = &self.plan.sources[source];
         self.common.worker(&name.as_str().into(), config, self.common.rules(&self.plan, &self.queues))
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::intake::SourceIntake;
@@ -17,12 +18,15 @@ use crate::metrics::Metrics;
 use crate::route::Router;
 use crate::sink::DeadLetters;
 use crate::sink::dead_letters::Place;
-use crate::source::forward::ForwardConfig;
+use crate::source::forward::{ForwardConfig, JoinConfig};
 use crate::source::join::Joiner;
 use crate::spool::Queue;
 
 /// Open blocks of a sink in a worker: a partition more closes the least recently used one.
 const OPEN_PARTITIONS: usize = 64;
+
+/// What another worker must have room for: with less, its blocks are sealed small and compress badly.
+const LANE_BLOCKS: usize = 16;
 
 /// With a disk, a block is sealed so long after its first record: what a crash can take of records that nobody waits
 /// for an ack of. Small frames are joined again when their object is sent.
@@ -34,6 +38,8 @@ const STDOUT_DELAY: Duration = Duration::from_millis(200);
 /// What all parts of a pipeline have in common, whatever the plan.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
+    /// Workers of each source.
+    pub(super) lanes: usize,
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
@@ -45,21 +51,29 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// The worker of a source.
+    /// One of the workers of a source.
     pub(super) fn worker(&self, name: &Arc<str>, config: &ForwardConfig, rules: Rules) -> SourceIntake {
         let undecodable = self.letters.get().map(|place| {
             let letters = DeadLetters::new(name, place);
             Arc::new(Undecodable::new(Arc::clone(name), letters, self.metrics.clone(), self.clock))
         });
+        let join = self.join(config);
         let parts = WorkerParts {
             source: self.ledger.source(name),
             name: Arc::clone(name),
-            joiner: config.join.enabled.then(|| Joiner::new(&config.join)),
+            joiner: join.enabled.then(|| Joiner::new(&join)),
             metrics: self.metrics.clone(),
             rules,
             undecodable,
         };
         SourceIntake::new(parts, self.synced.subscribe(), Arc::clone(&self.ledger), self.clock)
+    }
+
+    /// What one worker of a source joins by: its buffer is a share of the source's.
+    pub(super) fn join(&self, config: &ForwardConfig) -> JoinConfig {
+        let mut join = config.join.clone();
+        join.buffer.0 = (join.buffer.0 / self.lanes as u64).max(join.max_line.0);
+        join
     }
 
     /// The plan's rules for one worker; `queues` are those of its sinks.
@@ -76,7 +90,7 @@ impl Common {
             routes: plan.routes.iter().map(|route| self.ledger.route(&route.name)).collect(),
             outlets: outlets.collect(),
             diverts: plan.sinks.iter().map(|sink| sink.divert).collect(),
-            open_limit: open_limit(plan),
+            open_limit: (open_limit(plan) / self.lanes).max(BLOCK_SIZE),
         }
     }
 
@@ -110,9 +124,15 @@ fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
     OutletConfig { seal_after, seal_awaited_after: ack_wait(plan), open_blocks: OPEN_PARTITIONS, compression }
 }
 
-/// What open blocks of a source may hold; one block must fit in any case.
+/// Workers of each source: one a thread of the runtime, as long as each has room for [`LANE_BLOCKS`] open blocks.
+pub(super) fn lanes(plan: &Plan) -> usize {
+    let room = usize::try_from(plan.memory.open).unwrap_or(usize::MAX) / (LANE_BLOCKS * BLOCK_SIZE);
+    Handle::current().metrics().num_workers().min(room).max(1)
+}
+
+/// What open blocks of a source may hold.
 fn open_limit(plan: &Plan) -> usize {
-    part(plan.memory.open, plan).max(BLOCK_SIZE)
+    part(plan.memory.open, plan)
 }
 
 /// What frames of a source that are being read may hold. Each source has a part of its own: one whose sinks are full
@@ -132,4 +152,31 @@ pub(super) fn ack_wait(plan: &Plan) -> Duration {
         SourceKind::Forward(config) => config.ack_wait.0,
     });
     waits.min().unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Host, load};
+
+    /// How many workers a source has on so many threads.
+    fn workers(threads: usize, memory: &str) -> usize {
+        let config = format!(
+            "{{sources: {{forward: {{listen: ['tcp://127.0.0.1:0']}}}}, routes: [{{name: all, to: [out]}}], \
+             sinks: {{out: {{type: stdout}}}}, memory: {memory}}}"
+        );
+        let plan =
+            load("test.yaml", &config, &Host { vars: &|_| None, memory_limit: None }).expect("the config is right");
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(threads).build().expect("a runtime");
+        runtime.block_on(async { lanes(&plan) })
+    }
+
+    #[test]
+    fn a_source_has_a_worker_a_thread_when_there_is_memory_for_their_blocks() {
+        let eight = ["64MiB", "160MiB", "256MiB", "448MiB"].map(|memory| workers(8, memory));
+        assert_eq!(eight, [1, 2, 4, 8], "as README says");
+        assert_eq!(workers(4, "512MiB"), 4);
+        assert_eq!(workers(1, "512MiB"), 1);
+    }
 }

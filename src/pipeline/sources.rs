@@ -90,10 +90,12 @@ struct Slot {
     config: ForwardConfig,
     /// The sockets once more, to be shared with what comes after.
     listeners: Listeners,
-    intake: SourceIntake,
+    /// One a worker.
+    intakes: Vec<SourceIntake>,
     changes: mpsc::Sender<Setup>,
     control: Control,
-    timer: AbortHandle,
+    /// The workers'.
+    timers: Vec<AbortHandle>,
 }
 
 /// A source of a plan, its addresses bound.
@@ -141,14 +143,14 @@ impl Sources {
         for intake in self.intakes.all() {
             let join = plan.sources.iter().find(|source| self.is_worker_of(&intake, &source.name));
             let join = join.map(|source| match &source.kind {
-                SourceKind::Forward(config) => &config.join,
+                SourceKind::Forward(config) => self.common.join(config),
             });
-            intake.change(rules(), kept, join);
+            intake.change(rules(), kept, join.as_ref());
         }
     }
 
     fn is_worker_of(&self, intake: &SourceIntake, name: &str) -> bool {
-        self.slots.iter().any(|slot| *slot.name == *name && slot.intake.is(intake))
+        self.slots.iter().any(|slot| *slot.name == *name && slot.intakes.iter().any(|own| own.is(intake)))
     }
 
     /// Says where sources listen that are new or different.
@@ -175,29 +177,34 @@ impl Sources {
                     // The source may have ended only if the process does.
                     let _ = slot.changes.send(ready.setup).await;
                 }
-                None => self.start(ready, rules()),
+                None => self.start(ready, &rules),
             }
         }
     }
 
-    fn start(&mut self, ready: Ready, rules: Rules) {
+    fn start(&mut self, ready: Ready, rules: impl Fn() -> Rules) {
         let Ready { name, config, listeners, setup } = ready;
-        let intake = self.common.worker(&name, &config, rules);
-        self.intakes.add(&intake);
-        let ticking = intake.clone();
-        let timer = self.timers.spawn(async move { ticking.tick().await });
+        let worker = |_| self.common.worker(&name, &config, rules());
+        let intakes: Vec<_> = (0..self.common.lanes).map(worker).collect();
+        let mut timers = Vec::new();
+        for intake in &intakes {
+            self.intakes.add(intake);
+            let ticking = intake.clone();
+            timers.push(self.timers.spawn(async move { ticking.tick().await }));
+        }
         let (control, (changes, changed)) = (Control::new(), mpsc::channel(1));
         let resources = Resources { clock: self.common.clock, stats: self.counters.stats(&name) };
-        let (shutdown, told, served, named) = (control.subscribe(), control.watch(), intake.clone(), Arc::clone(&name));
+        let (shutdown, told, served, named) =
+            (control.subscribe(), control.watch(), intakes.clone(), Arc::clone(&name));
         self.tasks.spawn(async move {
             forward::serve(setup, &named, served, resources, changed, shutdown).await;
             told.is_told()
         });
-        self.slots.push(Slot { name, config, listeners, intake, changes, control, timer });
+        self.slots.push(Slot { name, config, listeners, intakes, changes, control, timers });
     }
 
     async fn leave(&mut self, slot: Slot, drain: DrainPlan) {
-        let Slot { name, config, intake, changes, mut control, timer, .. } = slot;
+        let Slot { name, config, intakes, changes, mut control, timers, .. } = slot;
         tracing::info!(
             "source {name} is not in the config any more: it accepts nobody, and ends when its peers are quiet"
         );
@@ -210,8 +217,8 @@ impl Sources {
         let (reading, mut over) = (self.reading.subscribe(), self.over.subscribe());
         self.leaving.spawn(async move {
             control.reading_over().await;
-            intake.finish();
-            timer.abort();
+            intakes.iter().for_each(SourceIntake::finish);
+            timers.iter().for_each(AbortHandle::abort);
             drop(reading);
             // Whoever would say so is gone: then it is over, too.
             let _ = tokio::select! {

@@ -2,6 +2,7 @@
 back as it was sent."""
 
 import struct
+import threading
 
 import pytest
 from harness import forward as fwd
@@ -157,6 +158,37 @@ def test_a_thousand_connections_lose_nothing(start, config):
         Peer(router.address("tcp")).close()
     eventually(lambda: router.received() == 1000, "all records")
     assert router.stop().sinks["archive"]["delivered"] == 1000
+
+
+@pytest.mark.parametrize("spool", ["memory", "disk"])
+def test_many_connections_at_once_each_keep_their_order_whatever_threads_there_are(start, config, file_sink, place, spool):
+    # With this much memory each of the four threads has a worker of its own.
+    more = {"memory": "512MiB"} | ({"spool": {"path": str(place / "spool"), "size": "256MiB"}} if spool == "disk" else {})
+    made = config(sinks={"archive": file_sink(prefix="all/")}, **more)
+    router = start(made, env={"TOKIO_WORKER_THREADS": "4"})
+    peers, rounds, size = 12, 40, 50
+    missing = []
+
+    def send(n):
+        tag = f"peer-{n}"
+        with Peer(router.address("unix" if n % 2 else "tcp")) as peer:
+            for first in range(0, rounds * size, size):
+                peer.send(fwd.packed(tag, entries(size, first), {"chunk": f"{n} {first}"}))
+                if peer.ack() != f"{n} {first}".encode():
+                    missing.append((n, first))
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(peers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not missing
+    total = peers * rounds * size
+    assert router.stop().sources["forward"] == {"received": total, "routed": total, "dropped": 0, "reasons": {}}
+    stored = objects.all_records(objects.in_directory(place / "out"))
+    for n in range(peers):
+        mine = [record for record in stored if record["tag"] == f"peer-{n}"]
+        assert mine == expected(rounds * size, f"peer-{n}"), n
 
 
 def test_a_udp_heartbeat_is_answered(start, config):

@@ -150,7 +150,7 @@ impl Source {
             let resources = Resources { clock: Clock::start(), stats: Arc::clone(&stats) };
             let setup = Setup::new(listeners, &config, Arc::clone(&budget)).expect("file descriptors");
             let changes = mpsc::channel(1).1;
-            async move { serve(setup, "forward", collector, resources, changes, shutdown).await }
+            async move { serve(setup, "forward", vec![collector], resources, changes, shutdown).await }
         });
         Self { collector, control, stats, budget, addresses, task }
     }

@@ -56,8 +56,7 @@ pub(super) enum Stage {
 
 /// What the connections of a source share.
 #[derive(Debug)]
-pub(super) struct Shared<I> {
-    pub(super) intake: I,
+pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) ack: AckMode,
     pub(super) frame_bound: u64,
@@ -134,18 +133,20 @@ fn is_deadline(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
-/// Runs a connection with `peer` to its end and tells why reading ended. `guard` is dropped when the last batch was handed over.
+/// Runs a connection with `peer` to its end and tells why reading ended. `guard` is dropped when the last batch was
+/// handed over.
 pub(super) async fn run<I: Intake>(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
-    shared: &Shared<I>,
+    shared: &Shared,
+    intake: &I,
     peer: &str,
     guard: impl Sized,
     mut stage: watch::Receiver<Stage>,
 ) -> End {
     let acks = Arc::new(Acks::default());
     let mut writer = AckWriter::new(writer);
-    let mut reading = Reading::new(reader, shared, peer, Arc::clone(&acks));
+    let mut reading = Reading::new(reader, shared, intake, peer, Arc::clone(&acks));
     let writing = async {
         let written = acks.write(&mut writer, &shared.stats, false).await;
         if written.is_err_and(|error| is_deadline(&error)) {
@@ -199,7 +200,8 @@ enum Claim {
 /// The reading half.
 struct Reading<'a, R, I> {
     reader: R,
-    shared: &'a Shared<I>,
+    shared: &'a Shared,
+    intake: &'a I,
     peer: &'a str,
     frames: Frames,
     buf: BytesMut,
@@ -228,10 +230,11 @@ struct Reading<'a, R, I> {
 }
 
 impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
-    fn new(reader: R, shared: &'a Shared<I>, peer: &'a str, acks: Arc<Acks>) -> Self {
+    fn new(reader: R, shared: &'a Shared, intake: &'a I, peer: &'a str, acks: Arc<Acks>) -> Self {
         Self {
             reader,
             shared,
+            intake,
             peer,
             frames: Frames::new(shared.frame_bound, shared.inflated_bound),
             buf: BytesMut::new(),
@@ -263,7 +266,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             if let Err(end) = found {
                 if let End::Malformed(malformed) = &end {
                     let unread = self.frames.unread(&self.buf);
-                    self.shared.intake.undecodable(malformed.reason(), self.peer, &unread);
+                    self.intake.undecodable(malformed.reason(), self.peer, &unread);
                 }
                 return end;
             }
@@ -355,7 +358,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 if let Some(Claim::Ticket(ticket)) = &self.claim {
                     batch.tickets = ticket.clone().into();
                 }
-                self.shared.intake.take(batch);
+                self.intake.take(batch);
             }
             Some(Found::End) => match self.claim.take() {
                 Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
@@ -385,7 +388,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
     /// every batch, not only after the own one: many connections would fill the queues far beyond their bound.
     async fn room(&mut self) {
         self.begin_wait();
-        self.shared.intake.room().await;
+        self.intake.room().await;
         self.end_wait();
         if self.in_a_row > READ_MAX {
             self.in_a_row = 0;
@@ -415,11 +418,11 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             [("not_a_map", tally.not_a_map), ("not_an_entry", tally.not_an_entry), ("not_logs", tally.not_logs)]
         {
             if records > 0 {
-                self.shared.intake.refuse(reason, records, bytes);
+                self.intake.refuse(reason, records, bytes);
             }
         }
         for (reason, excerpt) in &tally.excerpts {
-            self.shared.intake.undecodable(reason, self.peer, excerpt);
+            self.intake.undecodable(reason, self.peer, excerpt);
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod frame;
 mod gather;
 pub mod handshake;
 mod inflate;
+mod lanes;
 mod listen;
 mod malformed;
 mod outline;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connection::{self, End, Shared, Stage};
 use super::door::{Entry, Guest, Stream};
 use super::gather::Gather;
+use super::lanes::Lanes;
 use super::setup::{Active, Lasting, Setup};
 use super::stats::ForwardStats;
 use super::tls::HangUpIsEnd;
@@ -37,20 +38,29 @@ pub struct Resources {
 }
 
 /// Serves the sockets of a setup until `shutdown` says that it is enough; what comes over `changes` takes the place of
-/// the setup before it. `name` is the source's name, for its log. Owns all tasks of its connections: dropping the
+/// the setup before it. `name` is the source's name, for its log; each of `intakes`, one or more, is the way to a worker.
+/// Owns all tasks of its connections: dropping the
 /// future ends them at once.
 pub async fn serve<I: Intake>(
     setup: Setup,
     name: &str,
-    intake: I,
+    intakes: Vec<I>,
     resources: Resources,
     mut changes: mpsc::Receiver<Setup>,
     mut shutdown: Shutdown,
 ) {
     let mut lasting = Lasting::default();
-    let active = lasting.begin(setup, name, intake, &resources);
-    let mut source =
-        Source { name, resources, lasting, active, tasks: JoinSet::new(), stage: watch::Sender::new(Stage::Reading) };
+    let active = lasting.begin(setup, name, &resources);
+    let lanes = Lanes::new(intakes);
+    let mut source = Source {
+        name,
+        lanes,
+        resources,
+        lasting,
+        active,
+        tasks: JoinSet::new(),
+        stage: watch::Sender::new(Stage::Reading),
+    };
     let (reading, over) = mpsc::channel(1);
     source.read(reading, &mut changes, &mut shutdown).await;
     source.finish(over, shutdown).await;
@@ -58,9 +68,10 @@ pub async fn serve<I: Intake>(
 
 struct Source<'a, I> {
     name: &'a str,
+    lanes: Lanes<I>,
     resources: Resources,
     lasting: Lasting,
-    active: Active<I>,
+    active: Active,
     tasks: JoinSet<End>,
     stage: watch::Sender<Stage>,
 }
@@ -93,8 +104,7 @@ impl<I: Intake> Source<'_, I> {
                 },
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 Some(setup) = changes.recv() => {
-                    let intake = self.active.shared.intake.clone();
-                    self.active = self.lasting.begin(setup, self.name, intake, &self.resources);
+                    self.active = self.lasting.begin(setup, self.name, &self.resources);
                 }
                 phase = shutdown.changed() => match phase {
                     Phase::End => return,
@@ -115,7 +125,7 @@ impl<I: Intake> Source<'_, I> {
         self.active.shared.activity.fetch_add(1, Ordering::Relaxed);
         let (shared, door, mut stage) =
             (Arc::clone(&self.active.shared), Arc::clone(&self.active.door), self.stage.subscribe());
-        let peer = stream.peer();
+        let (peer, lane) = (stream.peer(), self.lanes.least_used());
         self.tasks.spawn(async move {
             let admitted = tokio::select! {
                 admitted = door.admit(stream, entry) => admitted,
@@ -129,15 +139,15 @@ impl<I: Intake> Source<'_, I> {
             match guest {
                 Guest::Unix(stream) => {
                     let (reader, writer) = split(Gather::new(stream));
-                    connection::run(reader, writer, &shared, &peer, reading, stage).await
+                    connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
                 }
                 Guest::Tcp(stream) => {
                     let (reader, writer) = split(Gather::new(stream));
-                    connection::run(reader, writer, &shared, &peer, reading, stage).await
+                    connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
                 }
                 Guest::Tls(stream) => {
                     let (reader, writer) = split(*stream);
-                    connection::run(HangUpIsEnd(reader), writer, &shared, &peer, reading, stage).await
+                    connection::run(HangUpIsEnd(reader), writer, &shared, &*lane, &peer, reading, stage).await
                 }
             }
         });
@@ -221,7 +231,7 @@ impl Drain {
         }
     }
 
-    fn is_over<I>(&mut self, shared: &Shared<I>, closed: bool) -> bool {
+    fn is_over(&mut self, shared: &Shared, closed: bool) -> bool {
         let activity = shared.activity.load(Ordering::Relaxed);
         let busy = shared.busy.load(Ordering::Relaxed) > 0;
         self.still = if activity == self.seen && !busy { self.still + 1 } else { 0 };

@@ -47,15 +47,15 @@ impl Setup {
 }
 
 /// A setup at work.
-pub(super) struct Active<I> {
+pub(super) struct Active {
     pub(super) sockets: Sockets,
-    pub(super) shared: Arc<Shared<I>>,
+    pub(super) shared: Arc<Shared>,
     pub(super) door: Arc<Door>,
     /// Heartbeats and the look after the certificate.
     beside: JoinSet<()>,
 }
 
-impl<I> Active<I> {
+impl Active {
     /// Accepts nobody any more.
     pub(super) fn close(&mut self) {
         self.sockets = Sockets::default();
@@ -91,11 +91,10 @@ impl Default for Lasting {
 
 impl Lasting {
     /// Begins with a setup, or goes over to it.
-    pub(super) fn begin<I>(&mut self, setup: Setup, name: &str, intake: I, resources: &Resources) -> Active<I> {
+    pub(super) fn begin(&mut self, setup: Setup, name: &str, resources: &Resources) -> Active {
         let Setup { sockets, udp, tls, config, budget } = setup;
         self.allow(&config.limits);
         let shared = Shared {
-            intake,
             clock: resources.clock,
             ack: config.ack.unwrap_or_default(),
             frame_bound: config.limits.frame.0,

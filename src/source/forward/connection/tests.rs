@@ -29,9 +29,8 @@ impl Intake for Counting {
     fn refuse(&self, _: &'static str, _: u64, _: u64) {}
 }
 
-fn shared(ack: AckMode) -> Shared<Counting> {
+fn shared(ack: AckMode) -> Shared {
     Shared {
-        intake: Counting::default(),
         clock: Clock::start(),
         ack,
         frame_bound: 1 << 20,
@@ -56,11 +55,11 @@ impl Bench {
     fn start(ack: AckMode, pipe: usize) -> Self {
         let (ours, peer) = duplex(pipe);
         let (reader, writer) = tokio::io::split(ours);
-        let shared = shared(ack);
-        let taken = shared.intake.clone();
+        let (shared, intake) = (shared(ack), Counting::default());
+        let taken = intake.clone();
         let (stage, receiver) = watch::channel(Stage::Reading);
         let task = tokio::spawn(async move {
-            let end = run(reader, writer, &shared, "peer", None::<Infallible>, receiver).await;
+            let end = run(reader, writer, &shared, &intake, "peer", None::<Infallible>, receiver).await;
             assert_eq!(shared.busy.load(Ordering::Relaxed), 0);
             end
         });
@@ -136,7 +135,7 @@ async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
     let (writer, far) = duplex(16);
     drop(far);
     let asking = [&[0x93, 0xa1, b't', 0x90, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();
-    let shared = shared(AckMode::Received);
+    let (shared, intake) = (shared(AckMode::Received), Counting::default());
     let (_stage, receiver) = watch::channel(Stage::Reading);
     let feeding = async {
         for _ in 0..10 {
@@ -145,16 +144,16 @@ async fn what_was_sent_is_read_though_the_acks_cannot_be_written() {
         }
         drop(peer);
     };
-    let (end, ()) = tokio::join!(run(reader, writer, &shared, "peer", (), receiver), feeding);
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, &intake, "peer", (), receiver), feeding);
     assert!(matches!(end, End::Closed), "{end}");
-    assert_eq!(shared.intake.taken(), 10);
+    assert_eq!(intake.taken(), 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_connection_keeps_a_small_buffer() {
     let (ours, mut peer) = duplex(1 << 20);
-    let shared = shared(AckMode::Received);
-    let mut reading = Reading::new(ours, &shared, "peer", Arc::default());
+    let (shared, intake) = (shared(AckMode::Received), Counting::default());
+    let mut reading = Reading::new(ours, &shared, &intake, "peer", Arc::default());
     let frames = FRAME.repeat(200_000);
     let feeding = async {
         peer.write_all(&frames).await.expect("it reads");
@@ -164,15 +163,15 @@ async fn a_quiet_connection_keeps_a_small_buffer() {
         end = reading.run() => panic!("{end}"),
         () = feeding => {}
     }
-    assert_eq!(shared.intake.taken(), 200_000);
+    assert_eq!(intake.taken(), 200_000);
     assert!(reading.buf.capacity() <= 2 * READ_MIN, "{}", reading.buf.capacity());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_frame_fills_one_buffer_and_is_paid_for_as_it_comes() {
     let (ours, mut peer) = duplex(1 << 20);
-    let shared = shared(AckMode::Received);
-    let mut reading = Reading::new(ours, &shared, "peer", Arc::default());
+    let (shared, intake) = (shared(AckMode::Received), Counting::default());
+    let mut reading = Reading::new(ours, &shared, &intake, "peer", Arc::default());
     let text = vec![b'x'; 900 << 10];
     let frame = [&FRAME[..4], &[0x81, 0xc6], &(text.len() as u32).to_be_bytes(), &text, &[0x01]].concat();
     let feeding = async {
@@ -193,7 +192,7 @@ async fn a_large_frame_fills_one_buffer_and_is_paid_for_as_it_comes() {
         end = reading.run() => panic!("{end}"),
         () = feeding => {}
     }
-    assert_eq!((shared.intake.taken(), reading.wide, shared.budget.taken()), (1, false, 0));
+    assert_eq!((intake.taken(), reading.wide, shared.budget.taken()), (1, false, 0));
     assert!(shared.budget.peak() <= (1 << 20) + READ_MIN, "{}", shared.budget.peak());
 }
 
@@ -213,26 +212,23 @@ impl Intake for Holding {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_left_does_not_hold_its_place_until_a_dead_sink_works_again() {
-    let Shared { clock, ack, frame_bound, inflated_bound, frame_time, stats, budget, activity, busy, .. } =
-        shared(AckMode::Delivered);
-    let intake = Holding::default();
-    let shared = Shared { intake, clock, ack, frame_bound, inflated_bound, frame_time, stats, budget, activity, busy };
+    let (shared, intake) = (shared(AckMode::Delivered), Holding::default());
     let (ours, mut peer) = duplex(1 << 10);
     let (reader, writer) = tokio::io::split(ours);
     let asking = [&[0x94, 0xa1, b't', 0x01, 0x80, 0x81, 0xa5][..], b"chunk", &[0xa1, b'c']].concat();
     peer.write_all(&asking).await.expect("it reads");
     peer.shutdown().await.expect("open");
     let (_stage, receiver) = watch::channel(Stage::Reading);
-    let end = timeout(Duration::from_secs(3600), run(reader, writer, &shared, "peer", (), receiver)).await;
+    let end = timeout(Duration::from_secs(3600), run(reader, writer, &shared, &intake, "peer", (), receiver)).await;
     assert!(matches!(end, Ok(End::Closed)), "{end:?}");
-    assert_eq!(shared.intake.0.lock().expect("no panic under it").len(), 1);
+    assert_eq!(intake.0.lock().expect("no panic under it").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn time_spent_waiting_for_the_budget_is_not_the_peer_s() {
     let (ours, mut peer) = duplex(1 << 20);
     let (reader, writer) = tokio::io::split(ours);
-    let shared = shared(AckMode::Received);
+    let (shared, intake) = (shared(AckMode::Received), Counting::default());
     let (mut all, mut overdraft) = (Lease::new(Arc::clone(&shared.budget)), Lease::new(Arc::clone(&shared.budget)));
     all.grow(1 << 20).await;
     overdraft.grow(1).await;
@@ -248,7 +244,7 @@ async fn time_spent_waiting_for_the_budget_is_not_the_peer_s() {
         peer.write_all(&[0x01]).await.expect("it reads on");
         drop(peer);
     };
-    let (end, ()) = tokio::join!(run(reader, writer, &shared, "peer", (), receiver), feeding);
+    let (end, ()) = tokio::join!(run(reader, writer, &shared, &intake, "peer", (), receiver), feeding);
     assert!(matches!(end, End::Closed), "{end}");
-    assert_eq!((shared.intake.taken(), shared.budget.taken()), (1, 0));
+    assert_eq!((intake.taken(), shared.budget.taken()), (1, 0));
 }
