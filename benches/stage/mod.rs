@@ -4,14 +4,14 @@
 
 mod cloudwatch;
 mod compress;
-mod fixture;
+pub(crate) mod fixture;
 mod frames;
 mod json;
 mod lines;
 mod names;
 mod rules;
 mod spool;
-mod whole;
+pub(crate) mod whole;
 
 use fixture::Shape;
 use logweir::encode::{Compression, LogJson, Message};

@@ -9,6 +9,8 @@ use logweir::pipeline::Pipeline;
 use logweir::source::Intake;
 use logweir::source::forward::frame::Frames;
 use serde::de::IgnoredAny;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 use super::fixture::{Shape, logs};
 use super::{Run, Work, frames};
@@ -27,26 +29,49 @@ memory: 64MiB
 admin: none
 ";
 
-pub(super) fn work(bytes: Vec<u8>) -> Work {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let config = CONFIG.replace("DIR", &dir.path().display().to_string());
-    let plan = load("bench.yaml", &config, &Host { vars: &|_| None, memory_limit: None }).expect("the config is right");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let pipeline = runtime.block_on(Pipeline::build(plan)).expect("a port is free");
-    let intake = pipeline.intake(0);
-    let (mut frames, mut buf) = (Frames::new(8 << 20, 64 << 20), BytesMut::new());
-    let run_floor = floor(bytes.clone());
-    Work {
-        bytes: bytes.len(),
-        run: Box::new(move || {
-            let _kept = (&dir, &pipeline);
-            let _entered = runtime.enter();
+/// A router without peers.
+pub(crate) struct Router {
+    runtime: Runtime,
+    pipeline: Pipeline,
+    _dir: TempDir,
+}
+
+impl Router {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let config = CONFIG.replace("DIR", &dir.path().display().to_string());
+        let host = Host { vars: &|_| None, memory_limit: None };
+        let plan = load("bench.yaml", &config, &host).expect("the config is right");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let pipeline = runtime.block_on(Pipeline::build(plan)).expect("a port is free");
+        Self { runtime, pipeline, _dir: dir }
+    }
+
+    /// A run over the bytes, through a worker of its own.
+    pub(crate) fn reading(&self, bytes: Vec<u8>) -> impl FnMut() -> usize + Send + use<> {
+        let _entered = self.runtime.enter();
+        let (handle, intake) = (self.runtime.handle().clone(), self.pipeline.intake(0));
+        let (mut frames, mut buf) = (Frames::new(8 << 20, 64 << 20), BytesMut::new());
+        move || {
+            let _entered = handle.enter();
             let mut records = 0;
             frames::each_batch(&mut frames, &mut buf, &bytes, |batch| {
                 records += batch.records.len();
                 intake.take(batch);
             });
             records
+        }
+    }
+}
+
+pub(super) fn work(bytes: Vec<u8>) -> Work {
+    let (router, run_floor) = (Router::new(), floor(bytes.clone()));
+    let (len, mut read) = (bytes.len(), router.reading(bytes));
+    Work {
+        bytes: len,
+        run: Box::new(move || {
+            let _kept = &router;
+            read()
         }),
         floor: "2 memcpy, utf8, serde_json",
         run_floor,
