@@ -110,9 +110,19 @@ pub(super) async fn either(term: &mut Signal, int: &mut Signal) {
     }
 }
 
+/// As many as the process has cores, unless the environment says otherwise.
+fn threads() -> Result<usize> {
+    let Some(wanted) = std::env::var_os("TOKIO_WORKER_THREADS") else {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    };
+    let threads = wanted.to_str().and_then(|wanted| wanted.parse().ok()).filter(|threads| (1..=1024).contains(threads));
+    threads
+        .with_context(|| format!("TOKIO_WORKER_THREADS is {wanted:?}; a number of threads from 1 to 1024 is accepted"))
+}
+
 /// One core gets the single-threaded scheduler: with nothing to run beside, the other one only costs.
 pub(crate) fn runtime(plan: &Plan) -> Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = threads()?;
     let mut builder = match cores {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

@@ -98,8 +98,9 @@ struct Context {
     buffer: Vec<u8>,
 }
 
-/// The level as zstd has it, but for level 1: log lines share long strings, and looking for matches of 7 bytes instead
-/// of 6 finds those in 4 to 6 % less time, for the same or up to 1.5 % better a ratio (five kinds of logs).
+/// The level as zstd has it, but for level 1: log lines share long strings, and looking only for matches of 7 bytes and
+/// more finds those in 3 to 6 % less time, with a ratio from 0.4 % worse to 1.5 % better (blocks of 16 to 256 KiB, five
+/// kinds of logs).
 fn zstd(level: u8) -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut compressor = zstd::bulk::Compressor::new(level.into())?;
     if level == 1 {

@@ -145,7 +145,7 @@ impl Pipeline {
     /// its callers are benches, which have neither peers nor tasks. Must be used within a tokio runtime.
     pub fn intake(&self, source: usize) -> impl Intake + use<> {
         let SourcePlan { name, kind: SourceKind::Forward(config), .. } = &self.plan.sources[source];
-        self.common.worker(&name.as_str().into(), config, self.common.rules(&self.plan, &self.queues))
+        self.common.worker(&name.as_str().into(), config, self.common.rules(&self.plan, &self.queues), None)
     }
 
     /// The address that the admin endpoints answer at.

@@ -1,6 +1,6 @@
-//! A source's way to its worker: under a lock, with a timer, and with the waiting for room.
+//! A way from a source to one of its workers: under a lock, with a timer, and with the waiting for room.
 //!
-//! The connections of a source call [`SourceIntake::take`] one after the other under the worker's lock: no task is
+//! The connections of a worker call [`SourceIntake::take`] one after the other under its lock: no task is
 //! crossed on a record's way from the socket to its block, and whoever reads too fast is the one who waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::record::{EcsMetadata, RecordBatch};
 use crate::source::forward::JoinConfig;
 use crate::source::{Excerpt, Intake};
 
-/// A source's way into the pipeline; clones share one worker.
+/// A way into the pipeline; clones share one worker.
 #[derive(Clone, Debug)]
 pub(super) struct SourceIntake(Arc<Shared>);
 
@@ -102,7 +102,7 @@ impl SourceIntake {
                 Ok(()) = synced.changed() => {
                     if self.0.awaited.load(Ordering::Acquire) {
                         let mut worker = self.worker();
-                        worker.dispatch();
+                        worker.synced();
                         self.note_awaited(&worker);
                     }
                 }

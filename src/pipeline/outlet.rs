@@ -194,7 +194,14 @@ impl Outlet {
 
     /// Seals what a sender waits for to be durable, unless a sync is under way: then it shares the next.
     pub(super) fn seal_awaited(&mut self) {
-        if !self.awaited || !self.queue.is_idle() {
+        if self.queue.is_idle() {
+            self.seal_awaited_now();
+        }
+    }
+
+    /// The same whatever is under way.
+    pub(super) fn seal_awaited_now(&mut self) {
+        if !self.awaited {
             return;
         }
         for at in (0..self.open.len()).rev() {

@@ -51,12 +51,20 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// Where all workers of a source leave what cannot be read.
+    pub(super) fn undecodable(&self, source: &Arc<str>) -> Option<Arc<Undecodable>> {
+        let letters = DeadLetters::new(source, self.letters.get()?);
+        Some(Arc::new(Undecodable::new(Arc::clone(source), letters, self.metrics.clone(), self.clock)))
+    }
+
     /// One of the workers of a source.
-    pub(super) fn worker(&self, name: &Arc<str>, config: &ForwardConfig, rules: Rules) -> SourceIntake {
-        let undecodable = self.letters.get().map(|place| {
-            let letters = DeadLetters::new(name, place);
-            Arc::new(Undecodable::new(Arc::clone(name), letters, self.metrics.clone(), self.clock))
-        });
+    pub(super) fn worker(
+        &self,
+        name: &Arc<str>,
+        config: &ForwardConfig,
+        rules: Rules,
+        undecodable: Option<Arc<Undecodable>>,
+    ) -> SourceIntake {
         let join = self.join(config);
         let parts = WorkerParts {
             source: self.ledger.source(name),
@@ -69,10 +77,11 @@ impl Common {
         SourceIntake::new(parts, self.synced.subscribe(), Arc::clone(&self.ledger), self.clock)
     }
 
-    /// What one worker of a source joins by: its buffer is a share of the source's.
+    /// What one worker of a source joins by: its buffer is a share of the source's, but two lines at least.
     pub(super) fn join(&self, config: &ForwardConfig) -> JoinConfig {
         let mut join = config.join.clone();
-        join.buffer.0 = (join.buffer.0 / self.lanes as u64).max(join.max_line.0);
+        let least = join.buffer.0.min(join.max_line.0.saturating_mul(2));
+        join.buffer.0 = (join.buffer.0 / self.lanes as u64).max(least);
         join
     }
 
@@ -126,8 +135,7 @@ fn outlet_config(plan: &Plan, sink: &SinkPlan) -> OutletConfig {
 
 /// Workers of each source: one a thread of the runtime, as long as each has room for [`LANE_BLOCKS`] open blocks.
 pub(super) fn lanes(plan: &Plan) -> usize {
-    let room = usize::try_from(plan.memory.open).unwrap_or(usize::MAX) / (LANE_BLOCKS * BLOCK_SIZE);
-    Handle::current().metrics().num_workers().min(room).max(1)
+    Handle::current().metrics().num_workers().min(open_limit(plan) / (LANE_BLOCKS * BLOCK_SIZE)).max(1)
 }
 
 /// What open blocks of a source may hold.

@@ -1,4 +1,4 @@
-//! The sources of a running pipeline, by name: each has its sockets, its worker and its own hand that ends it. One
+//! The sources of a running pipeline, by name: each has its sockets, its workers and its own hand that ends it. One
 //! that a reload leaves out accepts nobody any more, reads until its peers are quiet, and goes.
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -184,8 +184,12 @@ impl Sources {
 
     fn start(&mut self, ready: Ready, rules: impl Fn() -> Rules) {
         let Ready { name, config, listeners, setup } = ready;
-        let worker = |_| self.common.worker(&name, &config, rules());
-        let intakes: Vec<_> = (0..self.common.lanes).map(worker).collect();
+        let (lanes, undecodable) = (self.common.lanes, self.common.undecodable(&name));
+        let worker = |_| self.common.worker(&name, &config, rules(), undecodable.clone());
+        let intakes: Vec<_> = (0..lanes).map(worker).collect();
+        if lanes > 1 {
+            tracing::info!("source {name} has {lanes} workers");
+        }
         let mut timers = Vec::new();
         for intake in &intakes {
             self.intakes.add(intake);

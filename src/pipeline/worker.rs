@@ -1,4 +1,4 @@
-//! A worker: joins, routes and encodes the batches of one source, synchronously. The way to it is `intake`.
+//! A worker: joins, routes and encodes batches of one source, synchronously. The way to it is `intake`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +85,7 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) queue: Arc<Queue>,
-    /// Whether this source has ever routed to it.
+    /// Whether this worker has ever routed to it.
     pub(super) reached: AtomicBool,
 }
 
@@ -351,6 +351,12 @@ impl Worker {
                 *book.dropped.entry("malformed").or_default() += malformed;
             }
         }
+    }
+
+    /// A sync has ended. What all workers have that waits for one goes into the next, whoever of them is told first.
+    pub(super) fn synced(&mut self) {
+        self.outlets.iter_mut().for_each(Outlet::seal_awaited_now);
+        self.dispatch();
     }
 
     pub(super) fn dispatch(&mut self) {

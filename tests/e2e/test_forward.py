@@ -166,6 +166,7 @@ def test_many_connections_at_once_each_keep_their_order_whatever_threads_there_a
     more = {"memory": "512MiB"} | ({"spool": {"path": str(place / "spool"), "size": "256MiB"}} if spool == "disk" else {})
     made = config(sinks={"archive": file_sink(prefix="all/")}, **more)
     router = start(made, env={"TOKIO_WORKER_THREADS": "4"})
+    eventually(lambda: "source forward has 4 workers" in router.stderr, "its workers")
     peers, rounds, size = 12, 40, 50
     missing = []
 

@@ -3,7 +3,7 @@
 //! Docker's driver writes each line by itself, and each write wakes whoever waits for it: at 25,000 lines a second that
 //! is most of what a line costs. So when small writes come faster than a wake-up is worth, the socket is taken out of
 //! the runtime's watch and looked at after [`PAUSE`]; what has come by then is read at once. A peer that pauses, sends
-//! more at a time or is answered (acks) has the socket watched again, and nothing of it waits.
+//! much or is answered (acks) has the socket watched again, and nothing of it waits.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long writes gather. A unix socket holds some 160 small ones, and then its peer waits.
+/// How long writes gather; up to twice as long by the runtime's timer. A unix socket holds some 160 small ones, and then
+/// its peer waits.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// So many reads are looked at together.
@@ -25,11 +26,17 @@ const READS: u32 = 32;
 /// When they came within this time, pauses are worth it: two or more a [`PAUSE`].
 const BUSY: Duration = Duration::from_millis(16);
 
-/// A read of so much needs no pause after it: its peer sends much at a time, or has filled the socket and waits.
+/// Reads of more than this on average gather enough by themselves.
+const SMALL: usize = 2 << 10;
+
+/// Most that is read after a pause. Whoever has sent more may have filled the socket, and must not wait again soon.
 const MUCH: usize = 32 << 10;
 
-/// The least room for what a pause has gathered.
+/// The least room for what a pause has gathered; what is not written to yet has to be cleared.
 const ROOM: usize = 4 << 10;
+
+/// How long a socket that was full is watched.
+const RESPITE: Duration = Duration::from_millis(100);
 
 /// What can be watched by the runtime, and taken out of its watch.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Sized {
@@ -70,7 +77,7 @@ impl Socket for TcpStream {
 enum State<S: Socket> {
     Watched(S),
     Apart(S::Apart),
-    /// Lost on the way from one to the other; the error was returned.
+    /// Lost on the way from one to the other.
     Gone,
 }
 
@@ -84,33 +91,62 @@ pub(super) struct Gather<S: Socket> {
     since: Option<Instant>,
     reads: u32,
     bytes: usize,
-    /// What the next read may bring after a pause.
+    /// What the next read after a pause may bring.
     room: usize,
+    /// Whether the read before brought all that it may.
+    full: bool,
+    /// Until when the socket stays watched.
+    respite: Option<Instant>,
 }
 
 impl<S: Socket> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { state: State::Watched(stream), pause: None, paused: false, since: None, reads: 0, bytes: 0, room: ROOM }
+        Self {
+            state: State::Watched(stream),
+            pause: None,
+            paused: false,
+            since: None,
+            reads: 0,
+            bytes: 0,
+            room: MUCH / 2,
+            full: false,
+            respite: None,
+        }
     }
 
     /// Notes a read of a watched socket; takes it out of the watch when it is worth that.
-    fn note(&mut self, n: usize) -> io::Result<()> {
+    fn note(&mut self, n: usize) {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.reads += 1;
         self.bytes += n;
-        if n == 0 || n >= MUCH {
+        if n == 0 || self.bytes > SMALL * READS as usize {
             self.look_anew();
         } else if self.reads == READS {
-            if since.elapsed() > BUSY {
-                self.look_anew();
-                return Ok(());
+            let now = Instant::now();
+            if now - since > BUSY || self.respite.is_some_and(|until| now < until) {
+                return self.look_anew();
             }
             if let State::Watched(stream) = std::mem::replace(&mut self.state, State::Gone) {
-                self.state = State::Apart(stream.apart()?);
+                // Without it the next read fails; this one has its bytes.
+                self.state = stream.apart().map_or(State::Gone, State::Apart);
             }
             self.begin_pause();
         }
-        Ok(())
+    }
+
+    /// Notes a read after a pause.
+    fn note_gathered(&mut self, n: usize, full: bool) {
+        let was_full = std::mem::replace(&mut self.full, full);
+        self.room = if full { MUCH } else { (2 * n).clamp(ROOM, MUCH) };
+        if full && was_full {
+            self.respite = Some(Instant::now() + RESPITE);
+            self.watch();
+        } else if !full && !was_full && n * (READS as usize) < 2 * self.bytes {
+            // The pause has brought no more than a read without one.
+            self.watch();
+        } else if !full {
+            self.begin_pause();
+        }
     }
 
     fn look_anew(&mut self) {
@@ -125,14 +161,13 @@ impl<S: Socket> Gather<S> {
         self.paused = true;
     }
 
-    /// Has the socket watched again.
-    fn watch(&mut self) -> io::Result<()> {
+    /// Has the socket watched again. When the system has no room for it, the next read fails.
+    fn watch(&mut self) {
         self.look_anew();
-        self.paused = false;
+        (self.paused, self.full) = (false, false);
         if let State::Apart(apart) = std::mem::replace(&mut self.state, State::Gone) {
-            self.state = State::Watched(S::watched(apart)?);
+            self.state = S::watched(apart).map_or(State::Gone, State::Watched);
         }
-        Ok(())
     }
 }
 
@@ -150,28 +185,23 @@ impl<S: Socket> AsyncRead for Gather<S> {
             this.paused = false;
         }
         if let State::Apart(apart) = &mut this.state {
-            // No more than may come, since it has to be cleared.
             let room = buf.initialize_unfilled_to(buf.remaining().min(this.room));
             match apart.read(room) {
                 Ok(n) => {
                     let full = n == room.len();
                     buf.advance(n);
-                    this.room = if full { MUCH } else { (2 * n).clamp(ROOM, MUCH) };
-                    if n * (READS as usize) < 2 * this.bytes {
-                        this.watch()?;
-                    } else if !full {
-                        this.begin_pause();
-                    }
+                    this.note_gathered(n, full);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => this.watch()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => this.watch(),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
         let State::Watched(stream) = &mut this.state else { return Poll::Ready(Err(gone())) };
         let before = buf.filled().len();
         ready!(Pin::new(stream).poll_read(context, buf))?;
-        Poll::Ready(this.note(buf.filled().len() - before))
+        this.note(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -181,7 +211,7 @@ impl<S: Socket> AsyncWrite for Gather<S> {
         // A peer that is answered may wait for the answer.
         this.look_anew();
         if matches!(this.state, State::Apart(_)) {
-            this.watch()?;
+            this.watch();
         }
         match &mut this.state {
             State::Watched(stream) => Pin::new(stream).poll_write(context, bytes),
@@ -310,16 +340,20 @@ mod tests {
         assert_eq!(read(&mut gather).await, 0);
     }
 
-    /// Much at a time is a full socket: its peer waits to write on.
+    /// Its peer waits to write on.
     #[tokio::test(start_paused = true)]
-    async fn a_full_socket_is_read_without_a_pause() {
+    async fn a_full_socket_is_read_without_a_pause_and_has_a_respite() {
         let (mut gather, mut peer) = pair();
         one_by_one(&mut gather, &mut peer, READS).await;
-        peer.write_all(&[0; 2 * MUCH]).await.expect("written");
         let (start, mut buf) = (Instant::now(), vec![0; 4 * MUCH]);
-        assert_eq!(gather.read(&mut buf).await.expect("read"), ROOM);
+        peer.write_all(&[0; 3 * MUCH]).await.expect("written");
+        assert_eq!(gather.read(&mut buf).await.expect("read"), MUCH / 2);
         assert_eq!(gather.read(&mut buf).await.expect("read"), MUCH);
-        assert_eq!(gather.read(&mut buf).await.expect("read"), MUCH - ROOM);
+        assert_eq!(gather.read(&mut buf).await.expect("read"), 3 * MUCH / 2);
+        one_by_one(&mut gather, &mut peer, 3 * READS).await;
         assert_eq!(start.elapsed(), PAUSE);
+        advance(RESPITE).await;
+        one_by_one(&mut gather, &mut peer, 2 * READS).await;
+        assert!(start.elapsed() > PAUSE + RESPITE, "small writes gather again");
     }
 }

@@ -1,5 +1,5 @@
 //! The ways of a source's records to its workers. A connection keeps to one for its whole life, so that its records stay
-//! in order and the parts of a line meet; several let as many threads route and encode.
+//! in order and the parts of a line that it brings meet; several let as many threads route and encode.
 
 use std::sync::Arc;
 
