@@ -3,10 +3,10 @@
 //! The escaped form of a text is unique (only `"`, `\` and characters below U+0020 are escaped, each in one way), so
 //! two escaped keys are equal exactly if the keys are.
 
-use crate::record::wide::{STEP, specials};
+use crate::record::wide::{BLOCK, STEP, specials_of};
 
-/// What a step may become: six bytes for each (`\u001f`), and a whole store behind the last.
-const MOST: usize = 6 * STEP + STEP;
+/// What a block may become: six bytes for each (`\u001f`), and a whole store behind the last.
+const MOST: usize = 6 * BLOCK + STEP;
 
 /// The escape of each byte in its low six bytes, its length in the highest byte; 0 for bytes that stand as they are.
 const ESCAPES: [u64; 256] = escapes();
@@ -23,15 +23,12 @@ pub(super) struct Escaped {
 /// Appends text that should be UTF-8, escaped; each sequence that is none becomes one U+FFFD (as the Unicode standard
 /// recommends it, "substitution of maximal subparts").
 pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
-    // Most text is ASCII to its end: then the one pass that looks for escapes is all it takes.
-    let ascii = escape::<true>(bytes, out);
-    let rest = &bytes[ascii..];
-    if std::str::from_utf8(rest).is_ok() {
-        utf8(rest, out);
+    if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() {
+        utf8(bytes, out);
         return Escaped { len: bytes.len(), replaced: false };
     }
-    let mut len = ascii;
-    for chunk in rest.utf8_chunks() {
+    let mut len = 0;
+    for chunk in bytes.utf8_chunks() {
         utf8(chunk.valid().as_bytes(), out);
         len += chunk.valid().len();
         if !chunk.invalid().is_empty() {
@@ -43,63 +40,56 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
 }
 
 /// Appends UTF-8 text, escaped.
-#[inline]
 pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
-    escape::<false>(bytes, out);
-}
-
-/// Escapes all bytes, or, if asked, up to the step that holds the first one that is not ASCII; returns how many.
-#[inline]
-fn escape<const ASCII_ONLY: bool>(bytes: &[u8], out: &mut Vec<u8>) -> usize {
-    let (steps, tail) = bytes.as_chunks::<STEP>();
-    let mut end = out.len();
-    let mut done = 0;
-    for step in steps {
-        if ASCII_ONLY && !step.is_ascii() {
-            out.truncate(end);
-            return done;
-        }
-        end = escape_step(step, bytes.len() - done, out, end);
-        done += STEP;
+    let (blocks, tail) = bytes.as_chunks::<BLOCK>();
+    // What has not been copied yet begins here; `out` may hold anything from `end` on.
+    let (mut run, mut end) = (0, out.len());
+    for (n, block) in blocks.iter().enumerate() {
+        (run, end) = escape_block(bytes, n * BLOCK, specials_of(block), run, out, end);
     }
     if !tail.is_empty() {
-        // Spaces need no escape; they are cut off again.
-        let mut step = [b' '; STEP];
-        step[..tail.len()].copy_from_slice(tail);
-        if ASCII_ONLY && !step.is_ascii() {
-            out.truncate(end);
-            return done;
-        }
-        end = escape_step(&step, STEP, out, end) - (STEP - tail.len());
+        // Spaces need no escape.
+        let mut block = [b' '; BLOCK];
+        block[..tail.len()].copy_from_slice(tail);
+        (run, end) = escape_block(bytes, bytes.len() - tail.len(), specials_of(&block), run, out, end);
     }
     out.truncate(end);
-    bytes.len()
+    out.extend_from_slice(&bytes[run..]);
 }
 
-/// Writes a step from `end` on, behind which `out` may hold anything, and returns the new end. Stores whole words and
-/// goes on within them: a store of fixed length costs less than a copy of few bytes.
+/// Writes what stands before the last of the bytes that are marked, and the escapes of these.
 #[inline(always)]
-fn escape_step(step: &[u8; STEP], left: usize, out: &mut Vec<u8>, mut end: usize) -> usize {
-    if out.len() < end + MOST {
-        out.resize(end + left + left / 4 + MOST, 0);
+fn escape_block(
+    bytes: &[u8],
+    base: usize,
+    mut marks: u64,
+    mut run: usize,
+    out: &mut Vec<u8>,
+    mut end: usize,
+) -> (usize, usize) {
+    if marks == 0 {
+        return (run, end);
     }
-    let mut mask = specials(step);
-    let mut word = u128::from_le_bytes(*step);
-    let mut rest = STEP;
-    while mask != 0 {
-        out[end..end + STEP].copy_from_slice(&word.to_le_bytes());
-        let before = mask.trailing_zeros() as usize;
-        end += before;
-        word >>= 8 * before;
-        let escape = ESCAPES[usize::from(word as u8)];
+    let most = base - run.min(base) + MOST;
+    if out.len() < end + most {
+        let left = bytes.len() - base;
+        out.resize(end + left + left / 4 + most, 0);
+    }
+    while marks != 0 {
+        let at = base + marks.trailing_zeros() as usize;
+        marks &= marks - 1;
+        // A copy of fixed length costs less than one of few bytes.
+        match bytes[run..].first_chunk::<STEP>() {
+            Some(step) if at - run <= STEP => out[end..end + STEP].copy_from_slice(step),
+            _ => out[end..end + at - run].copy_from_slice(&bytes[run..at]),
+        }
+        end += at - run;
+        let escape = ESCAPES[usize::from(bytes[at])];
         out[end..end + 8].copy_from_slice(&escape.to_le_bytes());
         end += (escape >> 56) as usize;
-        word >>= 8;
-        mask >>= before + 1;
-        rest -= before + 1;
+        run = at + 1;
     }
-    out[end..end + STEP].copy_from_slice(&word.to_le_bytes());
-    end + rest
+    (run, end)
 }
 
 const fn escapes() -> [u64; 256] {

@@ -22,7 +22,7 @@ use super::members::Object;
 use super::pairs::Pairs;
 use super::timestamp::Rfc3339;
 use super::{Notes, escape};
-use crate::record::json::{self, Object as Embedded};
+use crate::record::json::{self, Object as Embedded, Outline};
 use crate::record::msgpack::{Error, Reader, Value};
 use crate::record::{Record, Tag};
 
@@ -50,14 +50,16 @@ pub struct NdjsonEncoder {
     tag: Option<Tag>,
     /// Its member as it was written.
     tag_written: Vec<u8>,
+    /// Of the JSON in `log`.
+    outline: Outline,
     unescaped: Vec<u8>,
 }
 
 impl NdjsonEncoder {
     /// An encoder that treats JSON in `log` this way.
     pub fn new(log_json: LogJson) -> Self {
-        let (times, json, pairs) = Default::default();
-        Self { log_json, times, json, pairs, tag: None, tag_written: Vec::new(), unescaped: Vec::new() }
+        let (times, json, pairs, outline) = Default::default();
+        Self { log_json, times, json, pairs, tag: None, tag_written: Vec::new(), outline, unescaped: Vec::new() }
     }
 
     /// Appends one line.
@@ -108,7 +110,7 @@ impl NdjsonEncoder {
             }
             let key_len = out.len() - 1 - start;
             let value = reader.read()?;
-            match value.text().filter(|_| is_log).and_then(|text| record.json.parse(text)) {
+            match value.text().filter(|_| is_log).and_then(|text| record.json.parse(text, &mut self.outline)) {
                 None => self.json.begun(value, &mut reader, 1, out)?,
                 Some(found) if self.log_json == LogJson::Nest => splice(found.text(), found.is_one_line(), out),
                 Some(found) => lifted = Some((self.json.members.last(), found)),
@@ -172,10 +174,13 @@ impl NdjsonEncoder {
         // A wide object may have other members of that name: none is later, or it would have taken the place of `log`.
         self.json.members.remove(object, log);
         self.json.notes.duplicate_keys += self.json.members.remove_all(object, b"\"log\"", out);
-        for member in found.members() {
+        // Whoever validated it may have been a rule, which has an outline of its own.
+        let mut outline = std::mem::take(&mut self.outline);
+        outline.read(found.text());
+        for member in outline.members(found) {
             let start = out.len();
             out.push(b'"');
-            if memchr::memchr(b'\\', member.key).is_none() {
+            if !member.key_escaped {
                 out.extend_from_slice(member.key);
             } else {
                 // JSON has many escapes for one character; keys are compared in ours.
@@ -188,6 +193,7 @@ impl NdjsonEncoder {
             splice(member.value.text(), found.is_one_line(), out);
             out.push(b',');
         }
+        self.outline = outline;
     }
 
     /// Takes out a member whose key came again, unless that is done.

@@ -123,6 +123,19 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
+    /// The number of pairs if a map comes next, whose first pair is read then; else the cursor stays.
+    #[inline]
+    pub fn map(&mut self) -> Option<u32> {
+        if let Some(marker @ 0x80..=0x8f) = self.buf.get(self.pos) {
+            self.pos += 1;
+            return Some(u32::from(marker & 0x0f));
+        }
+        let mut ahead = *self;
+        let Ok(Value::Map(pairs)) = ahead.read() else { return None };
+        *self = ahead;
+        Some(pairs)
+    }
+
     /// What the next value is, if its first byte is there.
     #[inline]
     pub fn peek(&self) -> Option<Kind> {

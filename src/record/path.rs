@@ -65,13 +65,11 @@ impl Path {
 }
 
 /// The members of a record's map with a text for a key: key, and the bytes from the value on.
+#[inline]
 pub(crate) fn top_level(map: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut reader = Reader::new(map);
-    let count = match reader.read() {
-        Ok(Value::Map(count)) => count,
-        _ => 0,
-    };
-    Pairs { reader, left: count }
+    let left = reader.map().unwrap_or(0);
+    Pairs { reader, left }
 }
 
 /// The pairs of a map, its header read.
@@ -92,8 +90,10 @@ impl<'a> Iterator for Pairs<'a> {
                 None => read_over(&mut self.reader)?.text(),
             };
             let value = self.reader.rest();
-            // A value that is cut short is no value.
-            self.reader.skip().ok()?;
+            // Most values are strings. One that is cut short is no value.
+            if self.reader.short_str().is_none() {
+                self.reader.skip().ok()?;
+            }
             if let Some(key) = key {
                 return Some((key, value));
             }

@@ -139,8 +139,12 @@ impl Literal {
         }
     }
 
+    #[inline]
     fn equals(&self, found: &Found<'_>) -> bool {
-        self.compare(found) == Some(Ordering::Equal)
+        match (self, found) {
+            (Self::Text(text), Found::Str(found)) => found.as_ref() == text.as_bytes(),
+            _ => self.compare(found) == Some(Ordering::Equal),
+        }
     }
 }
 

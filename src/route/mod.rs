@@ -77,6 +77,8 @@ impl Decision {
 pub struct Router {
     routes: Vec<Route>,
     picker: Picker,
+    /// Records decided so far.
+    decided: u64,
 }
 
 /// A compiled route.
@@ -104,31 +106,37 @@ impl Router {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(Self { routes: compiled, picker }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { routes: compiled, picker, decided: 0 }) } else { Err(errors) }
     }
 
     /// Decides about one record; `decision` is overwritten.
     pub fn decide(&mut self, record: &Record<'_>, decision: &mut Decision) {
         decision.clear();
         self.picker.reset();
-        self.decide_lazily(record, decision);
-        for route in &mut self.routes {
-            if let Some(prefilter) = &mut route.prefilter {
-                prefilter.learn(route.roots.iter().all(|root| self.picker.has_picked(*root)));
+        self.decided += 1;
+        if self.decide_lazily(record, decision) {
+            for route in &mut self.routes {
+                if let Some(prefilter) = &mut route.prefilter {
+                    prefilter.learn(self.decided, route.roots.iter().all(|root| self.picker.has_picked(*root)));
+                }
             }
         }
     }
 
-    fn decide_lazily(&mut self, record: &Record<'_>, decision: &mut Decision) {
-        let Self { routes, picker } = self;
-        let mut escapes = Escapes::default();
+    /// Returns whether a prefilter was asked.
+    fn decide_lazily(&mut self, record: &Record<'_>, decision: &mut Decision) -> bool {
+        let Self { routes, picker, decided } = self;
+        let mut escapes = None;
         for (index, route) in routes.iter_mut().enumerate() {
             let matched = match &route.condition {
                 None => true,
                 Some(condition) => {
                     let ruled_out = match &mut route.prefilter {
-                        Some(prefilter) if !route.roots.iter().all(|root| picker.has_picked(*root)) => {
-                            prefilter.rules_out(record.map, &mut escapes)
+                        Some(prefilter)
+                            if !prefilter.rests(*decided)
+                                && !route.roots.iter().all(|root| picker.has_picked(*root)) =>
+                        {
+                            prefilter.rules_out(record.map, escapes.get_or_insert_with(Escapes::default))
                         }
                         _ => false,
                     };
@@ -138,10 +146,11 @@ impl Router {
             if matched {
                 decision.take(index, route);
                 if !route.goes_on {
-                    return;
+                    break;
                 }
             }
         }
+        escapes.is_some()
     }
 
     /// Decides like [`Self::decide`], without prefilter, laziness or shared passes: what tests and fuzzers compare
@@ -228,7 +237,15 @@ fn cost(condition: &Condition) -> u8 {
     }
 }
 
+#[inline]
 fn holds(condition: &Condition, record: &Record<'_>, picker: &mut Picker) -> bool {
+    match condition {
+        Condition::Test(test) => test_holds(test, record, picker),
+        _ => parts_hold(condition, record, picker),
+    }
+}
+
+fn parts_hold(condition: &Condition, record: &Record<'_>, picker: &mut Picker) -> bool {
     match condition {
         Condition::Always(always) => *always,
         Condition::And(parts) => parts.iter().all(|part| holds(part, record, picker)),

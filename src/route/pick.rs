@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::record::Record;
-use crate::record::json::{Member, Raw};
-use crate::record::keys::KeyGroups;
+use crate::record::json::{Object, Outline, unescape};
+use crate::record::keys::{KeyFilter, KeyGroups};
 use crate::record::level::{Level, LevelRules, Probe};
 use crate::record::msgpack::{Reader, Value};
 use crate::record::name::Found;
@@ -23,6 +23,8 @@ const LOG: &str = "log";
 struct Plan {
     roots: Vec<Root>,
     slots: Vec<Slot>,
+    /// Keys at the record's top that may be of interest.
+    top: KeyFilter,
     levels: LevelRules,
     /// The root `log`, if a rule asks for the level.
     log: Option<usize>,
@@ -32,9 +34,12 @@ struct Plan {
 #[derive(Debug)]
 struct Root {
     key: Box<str>,
-    slots: Vec<usize>,
-    /// The same by their first key inside it.
+    /// The slot that is the field itself.
+    whole: Option<usize>,
+    /// Those that lie inside it, also by their first key there.
+    parts: Vec<usize>,
     inside: KeyGroups<usize>,
+    first_keys: KeyFilter,
 }
 
 /// A wanted field.
@@ -53,16 +58,27 @@ enum Picked {
     Plain(Found<'static>),
     InMap(Range<usize>),
     InText(Range<usize>),
-    /// A JSON value as it stands in the map; what it says is read when a rule asks.
-    Json(Range<usize>),
+    /// A member of the root's JSON, by its number; what it says is read when a rule asks.
+    Member(usize),
+}
+
+/// What is known of a root in the current record.
+#[derive(Debug, Default)]
+struct Content {
+    /// Where its value begins in the map.
+    at: Option<usize>,
+    /// Whether its slots have been filled.
+    picked: bool,
+    /// Its text, if that is a JSON object, and what is in it.
+    json: Option<Range<usize>>,
+    outline: Outline,
 }
 
 /// What is known of the current record.
 #[derive(Debug, Default)]
 struct State {
     walked: bool,
-    /// Of each root: where its value begins in the map, and whether its slots have been filled.
-    roots: Vec<(Option<usize>, bool)>,
+    roots: Vec<Content>,
     slots: Vec<Picked>,
     /// Strings that had to be unescaped.
     text: Vec<u8>,
@@ -85,7 +101,7 @@ impl Picker {
     /// Wants nothing yet.
     pub(super) fn new(levels: LevelRules) -> Self {
         let probe = Probe::new(&levels);
-        let plan = Plan { roots: Vec::new(), slots: Vec::new(), levels, log: None };
+        let plan = Plan { roots: Vec::new(), slots: Vec::new(), top: KeyFilter::default(), levels, log: None };
         Self { plan, state: State { record_probe: probe, log_probe: probe, ..State::default() } }
     }
 
@@ -99,9 +115,13 @@ impl Picker {
         self.plan.slots.push(Slot { path: path.clone(), root });
         self.state.slots.push(Picked::Missing);
         let wanted = &mut self.plan.roots[root];
-        wanted.slots.push(slot);
-        if let [first, ..] = path.split().1 {
-            wanted.inside.add(first.as_bytes(), slot);
+        match path.split().1 {
+            [] => wanted.whole = Some(slot),
+            [first, ..] => {
+                wanted.parts.push(slot);
+                wanted.inside.add(first.as_bytes(), slot);
+                wanted.first_keys.add(first.as_bytes());
+            }
         }
         slot
     }
@@ -109,13 +129,21 @@ impl Picker {
     /// Wants the level.
     pub(super) fn want_level(&mut self) {
         self.plan.log = Some(self.want_root(LOG));
+        self.plan.top.add_all(self.state.record_probe.filter());
     }
 
     /// The index of a root.
     fn want_root(&mut self, key: &str) -> usize {
         self.plan.roots.iter().position(|root| *root.key == *key).unwrap_or_else(|| {
-            self.plan.roots.push(Root { key: key.into(), slots: Vec::new(), inside: KeyGroups::default() });
-            self.state.roots.push((None, false));
+            self.plan.top.add(key.as_bytes());
+            self.plan.roots.push(Root {
+                key: key.into(),
+                whole: None,
+                parts: Vec::new(),
+                inside: KeyGroups::default(),
+                first_keys: KeyFilter::default(),
+            });
+            self.state.roots.push(Content::default());
             self.plan.roots.len() - 1
         })
     }
@@ -144,26 +172,39 @@ impl Picker {
 
     /// Whether what lies in this root is known already.
     pub(super) fn has_picked(&self, root: usize) -> bool {
-        self.state.walked && self.state.roots[root].1
+        self.state.walked && self.state.roots[root].picked
     }
 
     /// The value of a slot.
     pub(super) fn field<'s>(&'s mut self, slot: usize, record: &Record<'s>) -> Option<Found<'s>> {
-        self.walk(record.map);
         let root = self.root_of(slot);
-        self.pick(root, record);
-        if let Picked::Json(at) = &self.state.slots[slot] {
-            let value = record.map.get(at.clone()).map(|text| Raw::new(text).found());
-            self.state.slots[slot] =
-                value.map_or(Picked::Missing, |found| keep(found, record.map, &mut self.state.text));
+        if !self.has_picked(root) {
+            self.walk(record.map);
+            self.pick(root, record);
         }
         let text = |bytes: &'s [u8], at: &Range<usize>| bytes.get(at.clone()).map(|text| Found::Str(text.into()));
+        if let Picked::Member(n) = self.state.slots[slot] {
+            let content = &self.state.roots[root];
+            let member = content.object(record.map).and_then(|object| content.outline.member(object, n));
+            let keys = self.plan.slots[slot].path.split().1.get(1..).unwrap_or_default();
+            match (member, keys) {
+                (Some(member), []) if member.is_plain => {
+                    return member.value.inside().map(|text| Found::Str(text.into()));
+                }
+                (Some(member), keys) => {
+                    let found = path::resolve_in_json(member.value, keys);
+                    let kept = found.map(|found| keep(found, record.map, &mut self.state.text));
+                    self.state.slots[slot] = kept.unwrap_or(Picked::Missing);
+                }
+                (None, _) => self.state.slots[slot] = Picked::Missing,
+            }
+        }
         match &self.state.slots[slot] {
             Picked::Plain(found) => Some(found.clone()),
             Picked::InMap(at) => text(record.map, at),
             Picked::InText(at) => text(&self.state.text, at),
-            Picked::Missing | Picked::Json(_) => {
-                let absent = self.state.roots[root].0.is_none();
+            Picked::Missing | Picked::Member(_) => {
+                let absent = self.state.roots[root].at.is_none();
                 let metadata = absent.then(|| self.plan.slots[slot].path.in_metadata(record)).flatten();
                 metadata.map(|text| Found::Str(text.as_bytes().into()))
             }
@@ -199,11 +240,14 @@ impl Picker {
             return;
         }
         state.walked = true;
-        state.roots.fill((None, false));
+        state.roots.iter_mut().for_each(|content| (content.at, content.picked) = (None, false));
         state.record_probe.clear();
         for (key, value) in path::top_level(map) {
+            if !plan.top.may_have(key) {
+                continue;
+            }
             if let Some(root) = plan.roots.iter().position(|root| root.key.as_bytes() == key) {
-                state.roots[root].0 = offset(map, value);
+                state.roots[root].at = offset(map, value);
             }
             if plan.log.is_some() {
                 state.record_probe.msgpack(&plan.levels, key, value);
@@ -214,39 +258,34 @@ impl Picker {
     /// Fills the slots of a root, and if it is the one that tells levels, what it tells.
     fn pick(&mut self, root: usize, record: &Record<'_>) {
         let (plan, state, map) = (&self.plan, &mut self.state, record.map);
-        if std::mem::replace(&mut state.roots[root].1, true) {
+        if std::mem::replace(&mut state.roots[root].picked, true) {
             return;
         }
-        let slots = plan.roots[root].slots.as_slice();
+        let Root { whole, parts, .. } = &plan.roots[root];
         let tells_level = plan.log == Some(root);
         if tells_level {
             state.log_probe.clear();
             state.log_text = None;
         }
-        for slot in slots {
+        for slot in whole.iter().chain(parts) {
             state.slots[*slot] = Picked::Missing;
         }
-        let Some(bytes) = state.roots[root].0.and_then(|at| map.get(at..)) else { return };
+        let Some(bytes) = state.roots[root].at.and_then(|at| map.get(at..)) else { return };
         let Ok(value) = Reader::new(bytes).read() else { return };
-        let mut inside = tells_level;
-        for slot in slots {
-            match plan.slots[*slot].path.split().1 {
-                [] => state.slots[*slot] = keep(path::found(value), map, &mut state.text),
-                _ => inside = true,
-            }
+        if let Some(slot) = whole {
+            state.slots[*slot] = keep(path::found(value), map, &mut state.text);
         }
         match value {
-            Value::Str(text) | Value::Bin(text) if inside => {
+            _ if parts.is_empty() && !tells_level => {}
+            Value::Str(text) | Value::Bin(text) => {
                 let is_json = fill_from_json(plan, state, root, text, record);
                 if !is_json {
                     state.log_text = offset(map, text).map(|at| at..at + text.len()).filter(|_| tells_level);
                 }
             }
-            Value::Map(_) if inside => {
-                for slot in slots {
-                    if let rest @ [_, ..] = plan.slots[*slot].path.split().1
-                        && let Some(found) = path::resolve_in(bytes, rest)
-                    {
+            Value::Map(_) => {
+                for slot in parts {
+                    if let Some(found) = path::resolve_in(bytes, plan.slots[*slot].path.split().1) {
                         state.slots[*slot] = keep(found, map, &mut state.text);
                     }
                 }
@@ -259,39 +298,36 @@ impl Picker {
     }
 }
 
-/// Fills what lies in a text if it is a JSON object: one pass, which also finds out whether it is one.
+/// Fills what lies in a text if it is a JSON object; whether it is one. Of two equal keys the last wins.
 fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8], record: &Record<'a>) -> bool {
-    let Root { slots, inside, .. } = &plan.roots[root];
-    let is_json = record.json.scan_members(text, |member| {
-        for slot in if member.key_escaped { slots } else { inside.of(member.key) } {
-            if let [first, rest @ ..] = plan.slots[*slot].path.split().1
-                && member.key_is(first.as_bytes())
-            {
-                state.slots[*slot] = pick_json(&member, rest, record.map, &mut state.text);
+    let Content { json, outline, .. } = &mut state.roots[root];
+    let Some(object) = record.json.read(text, outline) else { return false };
+    *json = offset(record.map, object.text()).map(|at| at..at + object.text().len());
+    if plan.log == Some(root) {
+        state.log_probe.outline(&plan.levels, object, outline);
+    }
+    let Root { parts, inside, first_keys, .. } = &plan.roots[root];
+    if parts.is_empty() {
+        return true;
+    }
+    let first = |slot: &usize| plan.slots[*slot].path.split().1.first().map_or(&[][..], |key| key.as_bytes());
+    for (n, key) in outline.keys(object) {
+        if outline.is_escaped(key) {
+            let key = unescape(key);
+            parts.iter().filter(|slot| first(slot) == &*key).for_each(|slot| state.slots[*slot] = Picked::Member(n));
+        } else if first_keys.may_have(key) {
+            for slot in inside.of(key).iter().filter(|slot| first(slot) == key) {
+                state.slots[*slot] = Picked::Member(n);
             }
         }
-        if plan.log == Some(root) {
-            state.log_probe.json(&plan.levels, member);
-        }
-    });
-    if !is_json {
-        for slot in slots.iter().filter(|slot| !plan.slots[**slot].path.split().1.is_empty()) {
-            state.slots[*slot] = Picked::Missing;
-        }
-        if plan.log == Some(root) {
-            state.log_probe.clear();
-        }
     }
-    is_json
+    true
 }
 
-/// Keeps what a path of keys leads to in the value of a member.
-fn pick_json(member: &Member<'_>, keys: &[Box<str>], map: &[u8], text: &mut Vec<u8>) -> Picked {
-    let value = member.value.text();
-    match offset(map, value).filter(|_| keys.is_empty()) {
-        Some(at) if member.is_plain => Picked::InMap(at + 1..at + value.len() - 1),
-        Some(at) => Picked::Json(at..at + value.len()),
-        None => path::resolve_in_json(member.value, keys).map_or(Picked::Missing, |found| keep(found, map, text)),
+impl Content {
+    /// Its JSON, if it is that.
+    fn object<'a>(&self, map: &'a [u8]) -> Option<Object<'a>> {
+        Some(Object::new(map.get(self.json.clone()?)?))
     }
 }
 

@@ -21,7 +21,7 @@ const MIN_LEN: usize = 2;
 const TRIAL: u32 = 256;
 
 /// … and if it does not, they are let be for so many.
-const PAUSE: u32 = 8192;
+const PAUSE: u64 = 8192;
 
 /// The prefilter of one condition.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub(super) struct Prefilter {
     needles: Vec<Needle>,
     tried: u32,
     saved: u32,
-    pause: u32,
+    /// The number of the record from which on it is asked again.
+    rests_until: u64,
     /// Whether it was asked about the record at hand, and ruled it out.
     asked: Option<bool>,
 }
@@ -70,14 +71,17 @@ impl Prefilter {
             plain: !text.iter().any(|c| matches!(c, b'"' | b'\\' | b'/' | 0..0x20)),
             finder: memmem::Finder::new(text).into_owned(),
         };
-        Some(Self { needles: needs.iter().map(needle).collect(), tried: 0, saved: 0, pause: 0, asked: None })
+        Some(Self { needles: needs.iter().map(needle).collect(), tried: 0, saved: 0, rests_until: 0, asked: None })
+    }
+
+    /// Whether it is let be for the record of this number.
+    #[inline]
+    pub(super) fn rests(&self, number: u64) -> bool {
+        number < self.rests_until
     }
 
     /// Whether the condition cannot hold for this record. False says nothing.
     pub(super) fn rules_out(&mut self, map: &[u8], escapes: &mut Escapes) -> bool {
-        if self.pause > 0 {
-            return false;
-        }
         let absent = self.needles.iter().all(|needle| {
             needle.finder.find(map).is_none() && !if needle.plain { escapes.unicode(map) } else { escapes.any(map) }
         });
@@ -85,26 +89,18 @@ impl Prefilter {
         absent
     }
 
-    /// Whether it is let be.
-    #[cfg(test)]
-    pub(super) fn rests(&self) -> bool {
-        self.pause > 0
-    }
-
-    /// Learns from a record that has been decided whether the search has paid: it has if what it saved to pick was not
-    /// picked for another route after all.
-    #[inline]
-    pub(super) fn learn(&mut self, picked: bool) {
-        // By records, asked or not: searches that were let be together are tried again together, or each would find
-        // its pass made by another that still rests.
-        self.pause = self.pause.saturating_sub(1);
+    /// Learns from the record of this number, which has been decided, whether the search has paid: it has if what it
+    /// saved to pick was not picked for another route after all.
+    pub(super) fn learn(&mut self, number: u64, picked: bool) {
         let Some(absent) = self.asked.take() else { return };
         self.tried += 1;
         self.saved += u32::from(absent && !picked);
         if self.tried == TRIAL {
             // A search costs about a quarter of the pass that it may save.
             if self.saved < TRIAL / 4 {
-                self.pause = PAUSE;
+                // By records: searches that are let be together are tried again together, or each would find its pass
+                // made by another that still rests.
+                self.rests_until = number + PAUSE;
             }
             (self.tried, self.saved) = (0, 0);
         }

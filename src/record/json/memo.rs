@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::{Member, Object, try_scan_members};
+use super::{Object, Outline};
 
 /// Remembers of one record's bytes where a text lies that was looked at, and whether it is a JSON object.
 #[derive(Clone, Debug, Default)]
@@ -36,21 +36,22 @@ impl At {
 }
 
 impl Memo {
-    /// As [`Object::parse`], for a text of the record that this is the memo of.
-    pub fn parse<'a>(&self, text: &'a [u8]) -> Option<Object<'a>> {
+    /// As [`Outline::read`], for a text of the record that this is the memo of; `outline` is filled only if the text was
+    /// not known.
+    pub fn parse<'a>(&self, text: &'a [u8], outline: &mut Outline) -> Option<Object<'a>> {
         let at = At::of(text);
         match self.0.get().filter(|known| known.text == at) {
             Some(known) => {
                 let (object, one_line) = known.object?;
                 Some(Object { text: text.get(object.within(at))?, one_line })
             }
-            None => self.note(at, Object::parse(text)),
+            None => self.read(text, outline),
         }
     }
 
-    /// As [`super::scan_members`], for a text of the record that this is the memo of.
-    pub fn scan_members<'a>(&self, text: &'a [u8], each: impl FnMut(Member<'a>)) -> bool {
-        self.note(At::of(text), try_scan_members(text, each)).is_some()
+    /// The same for whoever wants the members.
+    pub fn read<'a>(&self, text: &'a [u8], outline: &mut Outline) -> Option<Object<'a>> {
+        self.note(At::of(text), outline.read(text))
     }
 
     fn note<'a>(&self, text: At, object: Option<Object<'a>>) -> Option<Object<'a>> {

@@ -10,12 +10,14 @@
 //! of `u64`, `i64` and `f64`. No function here recurses, and none allocates but to unescape a string.
 
 mod memo;
+mod outline;
 mod scan;
 mod value;
 
 use memchr::memchr;
 
 pub use memo::Memo;
+pub use outline::Outline;
 use scan::Scan;
 pub use value::{Kind, Member, Raw, unescape, unescape_into};
 
@@ -39,6 +41,11 @@ impl<'a> Object<'a> {
         let one_line = !scan.saw_line_break();
         scan.finish()?;
         Some(Self { text: text.get(start..end)?, one_line })
+    }
+
+    /// Only for the text of one valid object; whether it is one line is not known.
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { text, one_line: false }
     }
 
     /// The object from its brace to its brace.

@@ -155,10 +155,7 @@ impl<'a> Scan<'a> {
                     self.pos += 1;
                     self.string()?;
                 }
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
-                _ => self.number()?,
+                _ => self.pos = scalar(self.text, self.pos)?,
             }
             // Behind a value: close what ends here.
             while depth > base {
@@ -246,41 +243,42 @@ impl<'a> Scan<'a> {
             escaped = true;
         }
     }
+}
 
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.text.get(self.pos..)?.starts_with(word).then_some(())?;
-        self.pos += word.len();
-        Some(())
+/// Where a number or a word that begins here ends.
+pub(super) fn scalar(text: &[u8], pos: usize) -> Option<usize> {
+    let word = |word: &[u8]| text.get(pos..)?.starts_with(word).then_some(pos + word.len());
+    match text.get(pos)? {
+        b't' => word(b"true"),
+        b'f' => word(b"false"),
+        b'n' => word(b"null"),
+        _ => number(text, pos),
     }
+}
 
-    fn digits(&mut self) -> Option<()> {
-        let start = self.pos;
-        while self.peek().is_some_and(|c| c.is_ascii_digit()) {
-            self.pos += 1;
-        }
-        (self.pos > start).then_some(())
+fn number(text: &[u8], mut pos: usize) -> Option<usize> {
+    pos += usize::from(*text.get(pos)? == b'-');
+    if *text.get(pos)? == b'0' {
+        pos += 1;
+    } else {
+        pos = digits(text, pos)?;
     }
+    if text.get(pos) == Some(&b'.') {
+        pos = digits(text, pos + 1)?;
+    }
+    if let Some(b'e' | b'E') = text.get(pos) {
+        let signed = matches!(text.get(pos + 1), Some(b'+' | b'-'));
+        pos = digits(text, pos + 1 + usize::from(signed))?;
+    }
+    Some(pos)
+}
 
-    fn number(&mut self) -> Option<()> {
-        if self.peek()? == b'-' {
-            self.pos += 1;
-        }
-        if self.peek()? == b'0' {
-            self.pos += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.pos += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.pos += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.pos += 1;
-            }
-            self.digits()?;
-        }
-        Some(())
+/// Behind the digits that begin here, one at least.
+#[inline(always)]
+fn digits(text: &[u8], start: usize) -> Option<usize> {
+    let mut pos = start;
+    while text.get(pos).is_some_and(u8::is_ascii_digit) {
+        pos += 1;
     }
+    (pos > start).then_some(pos)
 }

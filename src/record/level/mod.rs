@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub(crate) use probe::Probe;
 
 use super::Record;
-use super::json;
+use super::json::Outline;
 use super::msgpack::{Reader, Value};
 use super::path;
 
@@ -130,9 +130,10 @@ impl LevelRules {
         let mut probe = Probe::new(self);
         match Reader::new(bytes).read().ok()? {
             Value::Str(text) | Value::Bin(text) => {
-                let is_json = json::scan_members(text, |member| probe.json(self, member));
-                if !is_json {
-                    return self.find_in_text(text);
+                let mut outline = Outline::default();
+                match outline.read(text) {
+                    Some(object) => probe.outline(self, object, &outline),
+                    None => return self.find_in_text(text),
                 }
             }
             Value::Map(_) => path::top_level(bytes).for_each(|(key, value)| probe.msgpack(self, key, value)),

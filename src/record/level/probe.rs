@@ -1,7 +1,7 @@
 //! Looks at members of a map one by one and keeps the level that the best of them tells.
 
 use super::{Level, LevelKey, LevelRules, value};
-use crate::record::json::Member;
+use crate::record::json::{Member, Object, Outline};
 use crate::record::keys::KeyFilter;
 use crate::record::path;
 
@@ -31,6 +31,11 @@ impl Probe {
         self.best = None;
     }
 
+    /// The keys that may tell a level.
+    pub(crate) fn filter(&self) -> &KeyFilter {
+        &self.filter
+    }
+
     /// What has been found.
     pub(crate) fn best(self) -> Option<(Level, LevelKey)> {
         self.best
@@ -50,13 +55,19 @@ impl Probe {
         }
     }
 
-    /// Looks at a member of a JSON object.
-    #[inline]
-    pub(crate) fn json(&mut self, rules: &LevelRules, member: Member<'_>) {
+    /// Looks at the members of a JSON object that was read last.
+    pub(crate) fn outline(&mut self, rules: &LevelRules, object: Object<'_>, outline: &Outline) {
         // A key with escapes is one of nobody's: no logger escapes letters.
-        if !self.filter.may_have(member.key) {
-            return;
+        for (n, key) in outline.keys(object) {
+            if self.filter.may_have(key)
+                && let Some(member) = outline.member(object, n)
+            {
+                self.json(rules, member);
+            }
         }
+    }
+
+    fn json(&mut self, rules: &LevelRules, member: Member<'_>) {
         if let Some(key) = rules.key(member.key) {
             self.offer(value::level(key, &member.value.found()), key);
         } else if member.key == LOG {

@@ -257,8 +257,9 @@ fn after_a_burst_all_prefilters_search_again() {
     for _ in 0..1000 {
         router.decide(&burst.record(), &mut decision);
     }
-    let resting =
-        |router: &Router| router.routes.iter().filter(|r| r.prefilter.as_ref().is_some_and(Prefilter::rests)).count();
+    let resting = |router: &Router| {
+        router.routes.iter().filter(|r| r.prefilter.as_ref().is_some_and(|p| p.rests(router.decided + 1))).count()
+    };
     assert_eq!(resting(&router), 10);
     for _ in 0..9000 {
         router.decide(&quiet.record(), &mut decision);
