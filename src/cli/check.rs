@@ -10,7 +10,7 @@ use super::ConfigArg;
 use crate::config::Plan;
 use crate::config::plan::{MemoryOrigin, Metadata, SinkKind, SinkPlan, SourceKind, SourcePlan, SpoolPlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Format, LogJson, Message, Oversize};
+use crate::encode::{Fields, Format, LogJson, Message, Oversize};
 use crate::sink::cloudwatch_logs::{BodyCompression, CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::s3::S3Config;
@@ -128,10 +128,10 @@ fn write_sink(sink: &SinkPlan, plan: &Plan, out: &mut dyn Write) -> io::Result<(
             row(out, "path", config.path.display())?;
             row(out, "prefix", &config.prefix)?;
             write_object(&config.object, config.single_frame, out)?;
-            write_format(config.format, config.log_json, Some(config.compression), out)?;
+            write_format(config.format, config.log_json, &config.fields, Some(config.compression), out)?;
             write_retry(&config.retry, out)?;
         }
-        SinkKind::Stdout(config) => write_format(config.format, config.log_json, None, out)?,
+        SinkKind::Stdout(config) => write_format(config.format, config.log_json, &config.fields, None, out)?,
     }
     let diverted = || sink.divert.and_then(|to| plan.sinks.get(to)).map_or("", |to| to.name.as_str());
     let full = match sink.queue.when_full {
@@ -147,7 +147,7 @@ fn write_s3(config: &S3Config, out: &mut dyn Write) -> io::Result<()> {
     row(out, "bucket", format!("{} ({})", config.bucket, region(&config.region)))?;
     row(out, "prefix", &config.prefix)?;
     write_object(&config.object, config.single_frame, out)?;
-    write_format(config.format, config.log_json, Some(config.compression), out)?;
+    write_format(config.format, config.log_json, &config.fields, Some(config.compression), out)?;
     row(out, "class", config.storage_class.as_deref().unwrap_or("the bucket's default (STANDARD)"))?;
     row(out, "encryption", config.kms_key.as_deref().map_or("the bucket's own".into(), |key| format!("KMS {key}")))?;
     write_access(&config.endpoint, &config.role_arn, out)?;
@@ -169,8 +169,9 @@ fn write_cloudwatch_logs(config: &CloudWatchLogsConfig, out: &mut dyn Write) -> 
         row(out, "create", "nothing: a missing group or stream is an error")?;
     }
     let message = match config.message {
-        Message::Record => "the whole record as JSON",
-        Message::Log => "the text of `log`",
+        Message::Record if config.fields == Fields::default() => "the whole record as JSON".into(),
+        Message::Record => format!("the record as JSON, {}", config.fields),
+        Message::Log => "the text of `log`".into(),
     };
     let oversize = match config.oversize {
         Oversize::Split => "split into several events",
@@ -210,6 +211,7 @@ fn write_object(object: &ObjectConfig, single_frame: bool, out: &mut dyn Write) 
 fn write_format(
     format: Format,
     log_json: LogJson,
+    fields: &Fields,
     compression: Option<crate::encode::Compression>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -220,7 +222,8 @@ fn write_format(
         LogJson::Raw => "`log` stays text",
     };
     let compression = compression.map_or(String::new(), |compression| format!(", compression {compression}"));
-    row(out, "format", format!("NDJSON, {json}{compression}"))
+    let fields = if *fields == Fields::default() { String::new() } else { format!(", {fields}") };
+    row(out, "format", format!("NDJSON, {json}{fields}{compression}"))
 }
 
 fn write_retry(retry: &RetryConfig, out: &mut dyn Write) -> io::Result<()> {

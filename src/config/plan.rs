@@ -118,14 +118,15 @@ impl SinkKind {
 
     /// Writes its records.
     pub fn encoder(&self) -> Encoder {
-        let lines = |log_json| Encoder::Ndjson(NdjsonEncoder::new(log_json));
+        let lines = |log_json, fields| Encoder::Ndjson(NdjsonEncoder::new(log_json).with_fields(fields));
         match self {
-            Self::S3(config) => lines(config.log_json),
-            Self::File(config) => lines(config.log_json),
+            Self::S3(config) => lines(config.log_json, &config.fields),
+            Self::File(config) => lines(config.log_json, &config.fields),
             Self::CloudWatchLogs(config) => {
-                Encoder::Entries(EntryEncoder::new(config.message).with_oversize(config.oversize))
+                let entries = EntryEncoder::new(config.message).with_oversize(config.oversize);
+                Encoder::Entries(entries.with_fields(&config.fields))
             }
-            Self::Stdout(config) => lines(config.log_json),
+            Self::Stdout(config) => lines(config.log_json, &config.fields),
         }
     }
 

@@ -43,7 +43,7 @@ fn good(text: &str) -> Plan {
 #[test]
 fn an_unknown_key_names_the_accepted_ones() {
     insta::assert_snapshot!(errors_with("bucket: my-logs", "bucket: my-logs, objekt: {size: 1MiB}"), @r#"
-    error: c.yaml:8:40: sinks.archive.objekt: unknown key `objekt`, did you mean `object`? accepted: bucket, region, prefix, object, format, log_json, compression, single_frame, storage_class, kms_key, content_type, endpoint, path_style, role_arn, external_id, when_full, retry
+    error: c.yaml:8:40: sinks.archive.objekt: unknown key `objekt`, did you mean `object`? accepted: bucket, region, prefix, object, format, log_json, fields, compression, single_frame, storage_class, kms_key, content_type, endpoint, path_style, role_arn, external_id, when_full, retry
         8 |   archive: {type: s3, bucket: my-logs, objekt: {size: 1MiB}}
           |                                        ^
     1 error
@@ -54,6 +54,28 @@ fn an_unknown_key_names_the_accepted_ones() {
           | ^
     1 error
     "#);
+}
+
+#[test]
+fn fields_are_kept_or_dropped_and_only_of_records() {
+    let file = |fields: &str| {
+        format!(
+            "sources: {{forward: {{listen: ['tcp://127.0.0.1:0']}}}}\nroutes:\n- {{to: [a]}}\nsinks:\n  a: {{type: file, path: /tmp/a, fields: {fields}}}\n"
+        )
+    };
+    assert!(good(&file("{drop: [container_id, source]}")).warnings.is_empty());
+    let of_text =
+        "x}\n  b: {type: cloudwatch_logs, log_group: g, region: eu-west-1, message: log, fields: {drop: [source]}";
+    for (fields, error) in [
+        ("{keep: [log], drop: [source]}", "5:41: sinks.a.fields: `keep` and `drop` exclude each other"),
+        ("{}", "5:41: sinks.a.fields: neither `keep` nor `drop` is given"),
+        ("{drop: []}", "5:41: sinks.a.fields: the list is empty"),
+        ("[log]", "5:41: sinks.a.fields: "),
+        (of_text, "6:77: sinks.b.fields: with `message: log` an event is the text of `log`"),
+    ] {
+        let errors = errors(&file(fields));
+        assert!(errors.contains(error), "{errors}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ndjson::{LogJson, NdjsonEncoder};
-use super::{Notes, escape};
+use super::{Fields, Notes, escape};
 use crate::record::Record;
 use crate::record::msgpack::{Reader, Value};
 
@@ -95,6 +95,11 @@ impl EntryEncoder {
     /// The same with another way to treat what is too long.
     pub fn with_oversize(self, oversize: Oversize) -> Self {
         Self { oversize, ..self }
+    }
+
+    /// The same for some of a record's fields, where the message is the whole record.
+    pub fn with_fields(self, fields: &Fields) -> Self {
+        Self { ndjson: self.ndjson.with_fields(fields), ..self }
     }
 
     /// Appends the entries of a record; nothing if it is malformed. Never an empty message.

@@ -10,6 +10,7 @@
 //! - `log_json: lift`: such an object's keys come to the top, after the record's and before `ecs_*`, and `log` goes.
 //!   They follow the same rules: the last of equal keys stands, `time` and `tag` are renamed.
 //! - `log_json: raw`: `log` stays the string that it is.
+//! - `fields` leaves fields of the record out, as if it had never had them.
 //!
 //! How single values are written: `encode::json`. A record that is no whole msgpack map within its bounds leaves
 //! nothing in the buffer and counts as `malformed`.
@@ -17,6 +18,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::fields::Fields;
 use super::json::JsonWriter;
 use super::members::Object;
 use super::pairs::Pairs;
@@ -43,6 +45,7 @@ pub enum LogJson {
 #[derive(Debug)]
 pub struct NdjsonEncoder {
     log_json: LogJson,
+    fields: Fields,
     times: Rfc3339,
     json: JsonWriter,
     pairs: Pairs,
@@ -59,7 +62,13 @@ impl NdjsonEncoder {
     /// An encoder that treats JSON in `log` this way.
     pub fn new(log_json: LogJson) -> Self {
         let (times, json, pairs, outline) = Default::default();
-        Self { log_json, times, json, pairs, tag: None, tag_written: Vec::new(), outline, unescaped: Vec::new() }
+        let (fields, tag, tag_written, unescaped) = Default::default();
+        Self { log_json, fields, times, json, pairs, tag, tag_written, outline, unescaped }
+    }
+
+    /// The same for some of a record's fields.
+    pub fn with_fields(self, fields: &Fields) -> Self {
+        Self { fields: fields.clone(), ..self }
     }
 
     /// Appends one line.
@@ -92,7 +101,16 @@ impl NdjsonEncoder {
         let mut lifted = None;
         for _ in 0..len {
             let (pair, start, bad) = (reader.rest(), out.len(), self.json.notes.invalid_utf8);
-            let steady = Reader::new(pair).short_str().filter(|key| !is_special(key));
+            let short = Reader::new(pair).short_str();
+            if !self.fields.is_all() {
+                let key = if short.is_some() { short } else { Reader::new(pair).read()?.text() };
+                if !self.fields.has(key) {
+                    reader.skip_below(1)?;
+                    reader.skip_below(1)?;
+                    continue;
+                }
+            }
+            let steady = short.filter(|key| !is_special(key));
             if let Some(key) = steady
                 && let Some(known) = self.pairs.find(key, pair)
             {
@@ -209,7 +227,8 @@ impl NdjsonEncoder {
         out.push(b'"');
         out.extend_from_slice(key.as_bytes());
         out.push(b'"');
-        if value.is_empty() || self.json.members.find(object, &out[start..], out).is_some() {
+        let is_written = !value.is_empty() && self.fields.has(Some(key.as_bytes()));
+        if !is_written || self.json.members.find(object, &out[start..], out).is_some() {
             out.truncate(start);
             return;
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::entries::{CUT_MARK, EntryEncoder, MAX_MESSAGE, Message, Oversize, entries};
 use super::ndjson::{LogJson, NdjsonEncoder};
-use super::{Encoder, Notes};
+use super::{Encoder, Fields, Notes};
 use crate::record::msgpack::{Reader, write};
 use crate::record::{EcsMetadata, Record, Tag, UnixNanos};
 
@@ -360,6 +360,30 @@ proptest! {
     }
 
     #[test]
+    fn fields_that_are_left_out_are_as_if_they_had_never_been_there(
+        pairs in any_pairs(), chosen in prop::collection::vec(any::<bool>(), 16), keep: bool,
+    ) {
+        let bytes = |key: &Pack| match key {
+            Pack::String(text) => Some(text.as_bytes().to_vec()),
+            Pack::Binary(bytes) => Some(bytes.clone()),
+            _ => None,
+        };
+        let texts = pairs.iter().filter_map(|(key, _)| String::from_utf8(bytes(key)?).ok());
+        let mut names: Vec<String> = texts.zip(&chosen).filter(|(_, chosen)| **chosen).map(|(key, _)| key).collect();
+        names.push("no such field".into());
+        let named = |key: &Pack| bytes(key).is_some_and(|key| names.iter().any(|name| name.as_bytes() == key));
+        let left: Vec<_> = pairs.iter().filter(|(key, _)| named(key) == keep).cloned().collect();
+        let fields: Fields = serde_json::from_value(serde_json::json!({if keep { "keep" } else { "drop" }: names})).unwrap();
+        let (tag, all, left) = (Tag::from("app"), packed(&pairs), packed(&left));
+        for mode in MODES {
+            let (mut got, mut want) = (Vec::new(), Vec::new());
+            let notes = NdjsonEncoder::new(mode).with_fields(&fields).encode(&record(&tag, 0, &all, None), &mut got);
+            let expected = NdjsonEncoder::new(mode).encode(&record(&tag, 0, &left, None), &mut want);
+            prop_assert_eq!((String::from_utf8(got), notes), (String::from_utf8(want), expected));
+        }
+    }
+
+    #[test]
     fn any_bytes_give_a_valid_line_or_nothing(
         map in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
@@ -458,6 +482,21 @@ fn nest_keeps_each_digit_and_lift_brings_keys_to_the_top() {
     );
     let raw = r#""source":"stdout","log":"{\"n\": 1.50, \"tag\":\"x\",\r\n\"source\":12345678901234567890123}"}"#;
     assert_eq!(encoded(LogJson::Raw, &map), format!("{head}{raw}\n"));
+}
+
+#[test]
+fn metadata_is_left_out_like_any_field() {
+    let (tag, map, ecs) = (Tag::from("app"), with_log("x"), ecs());
+    let written = |fields: &str| {
+        let mut out = Vec::new();
+        let fields: Fields = serde_json::from_str(fields).unwrap();
+        NdjsonEncoder::new(LogJson::Nest).with_fields(&fields).encode(&record(&tag, 0, &map, Some(&ecs)), &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let line = written(r#"{"drop": ["ecs_task_arn"]}"#);
+    assert!(line.ends_with("\"log\":\"x\",\"ecs_cluster\":\"prod\"}\n"), "{line}");
+    let line = written(r#"{"keep": ["log"]}"#);
+    assert!(line.ends_with("\"tag\":\"app\",\"log\":\"x\"}\n"), "{line}");
 }
 
 #[test]

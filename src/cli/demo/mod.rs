@@ -110,6 +110,7 @@ fn plan(directory: &Path) -> Result<(Plan, Vec<Shelf>)> {
                 path: directory.join(&sink.name),
                 compression: Compression::None,
                 log_json: stdout.log_json,
+                fields: stdout.fields.clone(),
                 ..objects.clone()
             });
         }

@@ -7,7 +7,7 @@ use crate::config::de::unknown;
 use crate::config::file::SinkKind;
 use crate::config::plan::{MemoryPlan, SinkPlan, SpoolPlan};
 use crate::config::value::{Size, Span};
-use crate::encode::{Target, Template};
+use crate::encode::{Fields, Message, Target, Template};
 use crate::sink::cloudwatch_logs::{CloudWatchLogsConfig, LogClass};
 use crate::sink::common::{ObjectConfig, RetryConfig};
 use crate::sink::object::part_size;
@@ -166,6 +166,10 @@ fn cloudwatch_logs(check: &mut Check<'_>, name: &str, config: &CloudWatchLogsCon
     template(check, name, "log_stream", &config.log_stream, Target::LogStream);
     retry(check, name, &config.retry);
     aws(check, name, &config.region, &config.endpoint, &config.role_arn, &config.external_id);
+    if config.message == Message::Log && config.fields != Fields::default() {
+        let message = "with `message: log` an event is the text of `log` and has no fields; leave `fields` out";
+        check.problem(&at(name, &["fields"]), message);
+    }
     let create = &config.create;
     if let Some(days) = create.retention_days.filter(|days| !RETENTION_DAYS.contains(days)) {
         let accepted = RETENTION_DAYS.map(|days| days.to_string()).join(", ");

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::switch;
 use crate::config::value::Span;
-use crate::encode::{Message, Oversize};
+use crate::encode::{Fields, Message, Oversize};
 use crate::sink::common::{FullPolicy, RetryConfig};
 
 /// Requests to CloudWatch Logs, built by its limits.
@@ -28,6 +28,9 @@ pub struct CloudWatchLogsConfig {
     /// What an event's message is.
     #[serde(default)]
     pub message: Message,
+    /// Which of a record's fields are in it, if it is the record: `{keep: [names]}` or `{drop: [names]}`.
+    #[serde(default)]
+    pub fields: Fields,
     /// What becomes of a message above 1 MiB, the longest that CloudWatch Logs takes: `split` makes several events of
     /// the same time of it, `truncate` cuts it and marks the cut, `divert` sends it to the dead letters.
     #[serde(default)]

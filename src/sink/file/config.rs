@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::encode::{Compression, Format, LogJson};
+use crate::encode::{Compression, Fields, Format, LogJson};
 use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 use crate::sink::s3::default_prefix;
 
@@ -27,6 +27,9 @@ pub struct FileConfig {
     /// What becomes of a JSON object in the text of `log`.
     #[serde(default)]
     pub log_json: LogJson,
+    /// Which of a record's fields are written: `{keep: [names]}` or `{drop: [names]}`.
+    #[serde(default)]
+    pub fields: Fields,
     /// Compression of the objects.
     #[serde(default)]
     pub compression: Compression,

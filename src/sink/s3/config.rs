@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::encode::{Compression, Format, LogJson};
+use crate::encode::{Compression, Fields, Format, LogJson};
 use crate::sink::common::{FullPolicy, ObjectConfig, RetryConfig};
 
 /// Large compressed objects in S3.
@@ -26,6 +26,9 @@ pub struct S3Config {
     /// What becomes of a JSON object in the text of `log`.
     #[serde(default)]
     pub log_json: LogJson,
+    /// Which of a record's fields are written: `{keep: [names]}` or `{drop: [names]}`.
+    #[serde(default)]
+    pub fields: Fields,
     /// Compression of the objects.
     #[serde(default)]
     pub compression: Compression,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::encode::{Format, LogJson};
+use crate::encode::{Fields, Format, LogJson};
 use crate::seldom::Seldom;
 use crate::sink::SinkContext;
 use crate::sink::common::FullPolicy;
@@ -31,6 +31,8 @@ pub struct StdoutConfig {
     pub format: Format,
     /// What becomes of a JSON object in the text of `log`.
     pub log_json: LogJson,
+    /// Which of a record's fields are written: `{keep: [names]}` or `{drop: [names]}`.
+    pub fields: Fields,
     /// What happens when the queue is full (default `drop_oldest`).
     pub when_full: Option<FullPolicy>,
 }
