@@ -41,55 +41,51 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
 
 /// Appends UTF-8 text, escaped.
 pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
-    let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    // What has not been copied yet begins here; `out` may hold anything from `end` on.
-    let (mut run, mut end) = (0, out.len());
-    for (n, block) in blocks.iter().enumerate() {
-        (run, end) = escape_block(bytes, n * BLOCK, specials_of(block), run, out, end);
-    }
-    if !tail.is_empty() {
-        // Spaces need no escape.
-        let mut block = [b' '; BLOCK];
-        block[..tail.len()].copy_from_slice(tail);
-        (run, end) = escape_block(bytes, bytes.len() - tail.len(), specials_of(&block), run, out, end);
+    let mut end = out.len();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if out.len() < end + MOST {
+            out.resize(end + rest.len() + rest.len() / 4 + MOST, 0);
+        }
+        let room = out[end..].first_chunk_mut().expect("there is room for a block");
+        end += match rest.first_chunk() {
+            Some(block) => escape_block(block, BLOCK, room),
+            None => {
+                // Spaces need no escape.
+                let mut block = [b' '; BLOCK + STEP];
+                let len = rest.len().min(BLOCK);
+                block[..len].copy_from_slice(&rest[..len]);
+                escape_block(&block, len, room)
+            }
+        };
+        rest = &rest[rest.len().min(BLOCK)..];
     }
     out.truncate(end);
-    out.extend_from_slice(&bytes[run..]);
 }
 
-/// Writes what stands before the last of the bytes that are marked, and the escapes of these.
+/// Writes the first `len` bytes of a block, escaped; returns how many bytes that took. Copies whole steps and goes on
+/// within them: a copy of fixed length costs less than one of few bytes.
 #[inline(always)]
-fn escape_block(
-    bytes: &[u8],
-    base: usize,
-    mut marks: u64,
-    mut run: usize,
-    out: &mut Vec<u8>,
-    mut end: usize,
-) -> (usize, usize) {
-    if marks == 0 {
-        return (run, end);
-    }
-    let most = base - run.min(base) + MOST;
-    if out.len() < end + most {
-        let left = bytes.len() - base;
-        out.resize(end + left + left / 4 + most, 0);
-    }
-    while marks != 0 {
-        let at = base + marks.trailing_zeros() as usize;
-        marks &= marks - 1;
-        // A copy of fixed length costs less than one of few bytes.
-        match bytes[run..].first_chunk::<STEP>() {
-            Some(step) if at - run <= STEP => out[end..end + STEP].copy_from_slice(step),
-            _ => out[end..end + at - run].copy_from_slice(&bytes[run..at]),
+fn escape_block(block: &[u8; BLOCK + STEP], len: usize, out: &mut [u8; MOST]) -> usize {
+    let mut marks = specials_of(block.first_chunk().expect("a block is no shorter"));
+    let (mut run, mut end) = (0, 0);
+    loop {
+        let at = (marks.trailing_zeros() as usize).min(len);
+        let after = end + at - run;
+        while end < after {
+            out[end..end + STEP].copy_from_slice(&block[run..run + STEP]);
+            (run, end) = (run + STEP, end + STEP);
         }
-        end += at - run;
-        let escape = ESCAPES[usize::from(bytes[at])];
+        end = after;
+        if at == len {
+            return end;
+        }
+        marks &= marks - 1;
+        let escape = ESCAPES[usize::from(block[at])];
         out[end..end + 8].copy_from_slice(&escape.to_le_bytes());
         end += (escape >> 56) as usize;
         run = at + 1;
     }
-    (run, end)
 }
 
 const fn escapes() -> [u64; 256] {
