@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{self, End, Shared, Stage};
 use super::door::{Entry, Guest, Stream};
-use super::gather::Gather;
+use super::gather::{Gather, LONGEST};
 use super::lanes::Lanes;
 use super::setup::{Active, Lasting, Setup};
 use super::stats::ForwardStats;
@@ -138,11 +138,11 @@ impl<I: Intake> Source<'_, I> {
             shared.activity.fetch_add(1, Ordering::Relaxed);
             match guest {
                 Guest::Unix(stream) => {
-                    let (reader, writer) = split(Gather::new(stream));
+                    let (reader, writer) = split(Gather::new(stream, shared.clock));
                     connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
                 }
                 Guest::Tcp(stream) => {
-                    let (reader, writer) = split(Gather::new(stream));
+                    let (reader, writer) = split(Gather::new(stream, shared.clock));
                     connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
                 }
                 Guest::Tls(stream) => {
@@ -214,6 +214,8 @@ struct Drain {
 impl Drain {
     fn of(phase: Phase, activity: u64) -> Option<Self> {
         let Phase::Drain { quiet, deadline } = phase else { return None };
+        // Within the pauses of a socket that is gathered nothing is heard of it.
+        let quiet = quiet.max(LONGEST * LOOKS);
         let mut drain = Self { quiet, deadline, next_look: Instant::now(), seen: activity, still: 0 };
         drain.plan();
         Some(drain)
