@@ -82,13 +82,16 @@ impl Bodies {
     }
 
     fn build_now(&self, target: &Target, blocks: &[Bytes], batch: &Batch) -> Body {
+        if self.compression == BodyCompression::None {
+            // Sent as it is, so that it is not copied out of a buffer.
+            let mut json = Vec::with_capacity(batch.body_len(&target.group, &target.stream));
+            batch.write_body(&target.group, &target.stream, blocks, &mut json);
+            return Body { bytes: json.into(), gzip: false };
+        }
         let mut builder = self.idle().pop().unwrap_or_else(Builder::new);
         builder.json.clear();
         batch.write_body(&target.group, &target.stream, blocks, &mut builder.json);
-        let body = match self.compression {
-            BodyCompression::Gzip => Body { bytes: Bytes::copy_from_slice(builder.compressed()), gzip: true },
-            BodyCompression::None => Body { bytes: Bytes::copy_from_slice(&builder.json), gzip: false },
-        };
+        let body = Body { bytes: Bytes::copy_from_slice(builder.compressed()), gzip: true };
         let mut idle = self.idle();
         if idle.len() < BUILDERS {
             idle.push(builder);

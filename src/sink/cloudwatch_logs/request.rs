@@ -254,6 +254,15 @@ impl Batch {
         self.bytes
     }
 
+    /// Room that its body needs, a little more than its length.
+    pub fn body_len(&self, group: &str, stream: &str) -> usize {
+        /// What stands around an event's message, with the longest timestamp.
+        const AROUND: usize = r#",{"timestamp":-9223372036854775808,"message":""}"#.len();
+        let events = self.events.iter().map(|event| (event.end - event.start) as usize + AROUND);
+        // Names have no characters that JSON escapes.
+        events.sum::<usize>() + group.len() + stream.len() + 64
+    }
+
     /// Its first and second half; `None` when it is one event.
     pub fn split(&self) -> Option<(Self, Self)> {
         if self.events.len() < 2 {
