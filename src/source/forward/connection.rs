@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::record::{Outcome, Ticket, UnixNanos};
 use crate::source::Intake;
 
-/// A quiet connection's buffer: a thousand of them take 8 MiB.
+/// What buffers of active connections are multiples of, and what they read by when the budget is tight.
 const READ_MIN: usize = 8 << 10;
 
 /// Beyond this, larger reads bring nothing; below, a batch is so small that its own cost shows.
@@ -34,7 +34,8 @@ const KEEP_MAX: usize = 1 << 20;
 /// A connection that was quiet for so long gets the quiet buffer.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What a quiet connection waits with: enough for a line or two, and little for a thousand connections.
+/// What a connection begins with, and a quiet one waits with: enough for a line or two, and little for a thousand
+/// connections.
 const QUIET: usize = 1 << 10;
 
 /// Time for acks that are ready, when the connection ends in any case.
@@ -239,7 +240,7 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
             frames: Frames::new(shared.frame_bound, shared.inflated_bound),
             buf: BytesMut::new(),
             received: 0,
-            size: READ_MIN,
+            size: QUIET,
             alloc: 0,
             wide: false,
             inflating: 0,
@@ -293,10 +294,13 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 self.renew(0);
             }
             self.make_room().await;
+            if self.alloc <= QUIET {
+                return self.reader.read_buf(&mut self.buf).await.map_err(End::Io);
+            }
             if let Ok(read) = timeout(IDLE, self.reader.read_buf(&mut self.buf)).await {
                 return read.map_err(End::Io);
             }
-            self.size = READ_MIN;
+            self.size = QUIET;
             self.renew(QUIET);
             return self.reader.read_buf(&mut self.buf).await.map_err(End::Io);
         }

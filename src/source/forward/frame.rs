@@ -204,7 +204,9 @@ impl Frames {
         if new_tag.is_some() {
             self.tag = new_tag;
         }
-        self.queue.extend(chunk.map(Found::Chunk));
+        if let Some(chunk) = chunk {
+            self.queue.push_back(Found::Chunk(chunk));
+        }
         if mode != Mode::Message {
             let data = buf.split_to(outline.len()).freeze();
             return self.open(data, outline.second(), compressed.as_deref(), asks);

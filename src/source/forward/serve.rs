@@ -12,9 +12,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{self, End, Shared, Stage};
-use super::door::{Entry, Guest, Stream};
+use super::door::{Door, Entry, Guest, Stream};
 use super::gather::{Gather, LONGEST};
-use super::lanes::Lanes;
+use super::lanes::{Lane, Lanes};
 use super::setup::{Active, Lasting, Setup};
 use super::stats::ForwardStats;
 use super::tls::HangUpIsEnd;
@@ -123,34 +123,9 @@ impl<I: Intake> Source<'_, I> {
         self.resources.stats.connections.add(1);
         self.resources.stats.open.add(1);
         self.active.shared.activity.fetch_add(1, Ordering::Relaxed);
-        let (shared, door, mut stage) =
-            (Arc::clone(&self.active.shared), Arc::clone(&self.active.door), self.stage.subscribe());
         let (peer, lane) = (stream.peer(), self.lanes.least_used());
-        self.tasks.spawn(async move {
-            let admitted = tokio::select! {
-                admitted = door.admit(stream, entry) => admitted,
-                _ = stage.wait_for(|stage| *stage != Stage::Reading) => Err(End::Drained),
-            };
-            let (guest, _permit) = match admitted {
-                Ok(admitted) => admitted,
-                Err(end) => return end,
-            };
-            shared.activity.fetch_add(1, Ordering::Relaxed);
-            match guest {
-                Guest::Unix(stream) => {
-                    let (reader, writer) = split(Gather::new(stream, shared.clock));
-                    connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
-                }
-                Guest::Tcp(stream) => {
-                    let (reader, writer) = split(Gather::new(stream, shared.clock));
-                    connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
-                }
-                Guest::Tls(stream) => {
-                    let (reader, writer) = split(*stream);
-                    connection::run(HangUpIsEnd(reader), writer, &shared, &*lane, &peer, reading, stage).await
-                }
-            }
-        });
+        let (shared, door) = (Arc::clone(&self.active.shared), Arc::clone(&self.active.door));
+        self.tasks.spawn(converse(stream, entry, peer, (shared, door), lane, reading, self.stage.subscribe()));
     }
 
     fn ended(&self, ended: Result<End, JoinError>) {
@@ -196,6 +171,41 @@ impl<I: Intake> Source<'_, I> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A connection from its door to its end.
+async fn converse<I: Intake>(
+    stream: Stream,
+    entry: Entry,
+    peer: String,
+    (shared, door): (Arc<Shared>, Arc<Door>),
+    lane: Lane<I>,
+    reading: mpsc::Sender<Infallible>,
+    mut stage: watch::Receiver<Stage>,
+) -> End {
+    let admitted = tokio::select! {
+        admitted = door.admit(stream, entry) => admitted,
+        _ = stage.wait_for(|stage| *stage != Stage::Reading) => Err(End::Drained),
+    };
+    let (guest, _permit) = match admitted {
+        Ok(admitted) => admitted,
+        Err(end) => return end,
+    };
+    shared.activity.fetch_add(1, Ordering::Relaxed);
+    match guest {
+        Guest::Unix(stream) => {
+            let (reader, writer) = split(Gather::new(stream, shared.clock));
+            connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
+        }
+        Guest::Tcp(stream) => {
+            let (reader, writer) = split(Gather::new(stream, shared.clock));
+            connection::run(reader, writer, &shared, &*lane, &peer, reading, stage).await
+        }
+        Guest::Tls(stream) => {
+            let (reader, writer) = split(*stream);
+            connection::run(HangUpIsEnd(reader), writer, &shared, &*lane, &peer, reading, stage).await
         }
     }
 }
@@ -257,5 +267,58 @@ pub(super) async fn answer_heartbeats(socket: UdpSocket, stats: Arc<ForwardStats
             // An answer that came back as unreachable; it says nothing about the next heartbeat.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::record::RecordBatch;
+    use crate::source::forward::AckMode;
+    use crate::source::forward::budget::Budget;
+    use crate::source::forward::door::Strangers;
+
+    /// So much a connection's task may take, beside what its intake waits with: a thousand of them take 2 MiB.
+    const TASK: usize = 2200;
+
+    #[derive(Clone, Debug)]
+    struct Nobody;
+
+    impl Intake for Nobody {
+        fn take(&self, _: RecordBatch) {}
+
+        async fn room(&self) {}
+
+        fn refuse(&self, _: &'static str, _: u64, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn the_task_of_a_connection_is_small() {
+        let (stream, _peer) = UnixStream::pair().expect("a pair of sockets");
+        let shared = Shared {
+            clock: Clock::start(),
+            ack: AckMode::Received,
+            frame_bound: 1 << 20,
+            inflated_bound: 1 << 20,
+            frame_time: Duration::from_secs(30),
+            stats: Arc::default(),
+            budget: Arc::new(Budget::new(1 << 20)),
+            activity: Arc::default(),
+            busy: Arc::default(),
+        };
+        let door = Door {
+            tls: None,
+            keys: None,
+            time: Duration::from_secs(10),
+            permits: Arc::new(tokio::sync::Semaphore::new(1)),
+            strangers: Arc::new(Strangers::new()),
+        };
+        let (reading, stage) = (mpsc::channel(1).0, watch::channel(Stage::Reading).1);
+        let lane = Lanes::new(vec![Nobody]).least_used();
+        let (stream, entry, both) = (Stream::Unix(stream), Entry::Free(None), (Arc::new(shared), Arc::new(door)));
+        let task = converse(stream, entry, "unix".into(), both, lane, reading, stage);
+        assert!(size_of_val(&task) <= TASK, "{}", size_of_val(&task));
     }
 }

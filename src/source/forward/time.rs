@@ -29,6 +29,11 @@ pub(super) enum EventTime {
 #[inline]
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<EventTime, Error> {
     let mut probe = *reader;
+    if let Some((0, [a, b, c, d, e, f, g, h])) = probe.short_ext() {
+        *reader = probe;
+        return Ok(event_time(u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
+    }
+    probe = *reader;
     let first = match probe.read()? {
         Value::Array(1..) => probe.read()?,
         Value::Array(_) | Value::Map(_) => Value::Nil,
@@ -57,6 +62,7 @@ fn of(value: Value<'_>) -> EventTime {
     }
 }
 
+#[inline]
 fn event_time(seconds: u32, nanos: u32) -> EventTime {
     match (seconds, nanos) {
         (0xffff_ffff | 0xffff_fffe, 0) => EventTime::Group,

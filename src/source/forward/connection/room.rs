@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 
-use super::{READ_MIN, Reading};
+use super::{QUIET, READ_MIN, Reading};
 use crate::source::Intake;
 
 /// When so much of a frame has come, it gets a buffer as large as a frame may be, which is paid for and filled step by
@@ -22,7 +22,7 @@ impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
     /// otherwise; a read that would merely be larger goes without. Cancel safe.
     pub(super) async fn make_room(&mut self) -> usize {
         let len = self.buf.len();
-        let size = if self.lease.is_tight() { READ_MIN } else { self.size };
+        let size = if self.lease.is_tight() { self.size.min(READ_MIN) } else { self.size };
         let wanted = usize::try_from(self.frames.wanted(&self.buf)).unwrap_or(usize::MAX);
         let spare = wanted.min(len).max(size);
         if len + spare <= self.filled_to() && self.buf.try_reclaim(spare) {
@@ -30,7 +30,8 @@ impl<R: AsyncRead + Unpin, I: Intake> Reading<'_, R, I> {
         }
         // Twice as much each time, since not every mode tells its length; what no frame can need is left out.
         let bound = usize::try_from(self.shared.frame_bound).unwrap_or(usize::MAX).saturating_add(READ_MIN);
-        let target = (len + spare).max(bound.min(2 * len)).next_multiple_of(READ_MIN);
+        let target = (len + spare).max(bound.min(2 * len));
+        let target = target.next_multiple_of(if target < READ_MIN { QUIET } else { READ_MIN });
         let base = self.shared.budget.base();
         let due = |alloc: usize| alloc.saturating_sub(base);
         let held = self.alloc.max(base);

@@ -248,3 +248,21 @@ async fn time_spent_waiting_for_the_budget_is_not_the_peer_s() {
     assert!(matches!(end, End::Closed), "{end}");
     assert_eq!((intake.taken(), shared.budget.taken()), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_little_has_a_small_buffer_from_the_start() {
+    let (ours, mut peer) = duplex(1 << 20);
+    let (shared, intake) = (shared(AckMode::Received), Counting::default());
+    let mut reading = Reading::new(ours, &shared, &intake, "peer", Arc::default());
+    let feeding = async {
+        sleep(Duration::from_millis(1)).await;
+        peer.write_all(&FRAME).await.expect("it reads");
+        sleep(Duration::from_millis(1)).await;
+    };
+    tokio::select! {
+        end = reading.run() => panic!("{end}"),
+        () = feeding => {}
+    }
+    assert_eq!(intake.taken(), 1);
+    assert!(reading.buf.capacity() <= QUIET, "{}", reading.buf.capacity());
+}
