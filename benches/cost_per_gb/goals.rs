@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::measure::Measured;
-use crate::scenario::{Ack, Compression, Framing, LogJson, Rate, Scenario, Spool};
+use crate::scenario::{Ack, Compression, Fields, Framing, LogJson, Rate, Scenario, Spool};
 
 /// What a figure is to be.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +119,7 @@ pub(crate) fn rows(volume: u64, time: Duration) -> Vec<Row> {
         row(Scenario { to_nothing: true, ..message("message mode → nothing") }, &[Cpu(0.9)]),
         row(Scenario { log_json: LogJson::Raw, ..base(RAW) }, &[]),
         row(base(SPLIT), &[Cpu(4.0), Above(RAW, 0.4)]),
+        row(Scenario { fields: Fields::Log, ..base("split, packed, fields: log alone") }, &[]),
         row(message("split, message mode"), &[Cpu(4.6)]),
         row(message("split, message mode, 10 MB/s").paced(rate(10.0), time), &[Cpu(4.9), Steady(40.0)]),
         row(
@@ -184,7 +185,13 @@ pub(crate) fn smoke() -> Vec<Row> {
             rules: 10,
             ..base("gzip, 10 rules")
         },
-        Scenario { framing: Framing::Message, payload: Payload::Parts, objects: Compression::Gzip, ..base("parts") },
+        Scenario {
+            framing: Framing::Message,
+            payload: Payload::Parts,
+            fields: Fields::Log,
+            objects: Compression::Gzip,
+            ..base("parts")
+        },
         Scenario { to_cloudwatch: 100.0, payload: Payload::Trace, ..base("traces to CloudWatch") },
         Scenario { to_cloudwatch: 3.0, payload: Payload::Nginx, objects: Compression::None, ..base("nginx") },
         Scenario { ack: Ack::Durable, spool: Spool::Disk, ..base("ack durable") }.paced(rate, time),

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::goals::{self, Row};
 use crate::payload::Payload;
-use crate::scenario::{Ack, Compression, Framing, LogJson, Rate, Scenario, Spool};
+use crate::scenario::{Ack, Compression, Fields, Framing, LogJson, Rate, Scenario, Spool};
 
 /// The heading of what describes scenarios.
 const MATRIX: &str = "Scenarios (values with commas make a scenario each)";
@@ -58,6 +58,9 @@ pub(crate) struct Options {
     /// What stands under `log` in objects
     #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
     log_json: Vec<LogJson>,
+    /// Which of a record's fields the sinks write
+    #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
+    fields: Vec<Fields>,
     /// Rules before the last, none of which matches
     #[arg(long, value_delimiter = ',', help_heading = MATRIX)]
     rules: Vec<usize>,
@@ -189,6 +192,7 @@ impl Options {
         vary(prefixed("objects ", &self.objects), &|s, n| s.objects = self.objects[n]);
         vary(prefixed("bodies ", &self.bodies), &|s, n| s.bodies = self.bodies[n]);
         vary(prefixed("log_json ", &self.log_json), &|s, n| s.log_json = self.log_json[n]);
+        vary(prefixed("fields ", &self.fields), &|s, n| s.fields = self.fields[n]);
         vary(said(&self.rules, " rules"), &|s, n| s.rules = self.rules[n]);
         vary(said(&self.chunk, " chunks"), &|s, n| s.chunk = self.chunk[n].as_u64() as usize);
         vary(said(&self.connections, " connections"), &|s, n| s.connections = self.connections[n]);

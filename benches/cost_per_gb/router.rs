@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 use crate::machine::{self, Cpu};
-use crate::scenario::{Ack, Compression, LogJson, Scenario, Spool};
+use crate::scenario::{Ack, Compression, Fields, LogJson, Scenario, Spool};
 
 /// How long a drain may take: the longest flood waits in the queues.
 const DRAIN: &str = "10m";
@@ -127,6 +127,7 @@ fn yaml(scenario: &Scenario, dir: &Path, sinks: SocketAddr) -> String {
         let _ = writeln!(yaml, "- {{name: rule-{n}, when: '{condition}', to: []}}");
     }
     let condition = scenario.payload.alert_condition();
+    let fields = if scenario.fields == Fields::Log { ", fields: {keep: [log]}" } else { "" };
     let last = match (scenario.to_nothing, scenario.has_archive(), scenario.has_alerts()) {
         (true, ..) => "[]",
         (_, true, true) => {
@@ -141,7 +142,7 @@ fn yaml(scenario: &Scenario, dir: &Path, sinks: SocketAddr) -> String {
         let _ = writeln!(
             yaml,
             "  archive: {{type: s3, bucket: bench, region: us-east-1, endpoint: 'http://{sinks}', path_style: true, \
-             compression: {}, log_json: {}}}",
+             compression: {}, log_json: {}{fields}}}",
             match scenario.objects {
                 Compression::Zstd => "{zstd: 1}",
                 Compression::Gzip => "{gzip: 1}",
@@ -159,7 +160,7 @@ fn yaml(scenario: &Scenario, dir: &Path, sinks: SocketAddr) -> String {
         let _ = writeln!(
             yaml,
             "  alerts: {{type: cloudwatch_logs, log_group: '/bench/{{container}}', region: us-east-1, \
-             endpoint: 'http://{sinks}', compression: {bodies}, when_full: block}}"
+             endpoint: 'http://{sinks}', compression: {bodies}, when_full: block{fields}}}"
         );
     }
     yaml

@@ -69,6 +69,16 @@ pub(crate) enum LogJson {
     Lift,
 }
 
+/// Which of a record's fields the sinks write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fields {
+    /// All that Docker sends
+    All,
+    /// `log` alone, beside time and tag
+    Log,
+}
+
 /// When chunks are acked, if the sender asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +111,7 @@ pub(crate) struct Scenario {
     pub(crate) objects: Compression,
     pub(crate) bodies: Compression,
     pub(crate) log_json: LogJson,
+    pub(crate) fields: Fields,
     /// Routes before the last, none of which matches.
     pub(crate) rules: usize,
     pub(crate) ack: Ack,
@@ -136,6 +147,7 @@ impl Scenario {
             objects: Compression::Zstd,
             bodies: Compression::Gzip,
             log_json: LogJson::Nest,
+            fields: Fields::All,
             rules: 0,
             ack: Ack::None,
             chunk: 64 << 10,
