@@ -82,13 +82,18 @@ impl Chunk {
 
     /// The same with its entries compressed as they are now; nothing but the token can be filled in any more.
     pub(crate) fn compressed(&self, compressor: &mut Compressor) -> Self {
-        let entries = &self.bytes[self.entries.clone()];
+        let entries = self.entries();
         let mut gzip = vec![0; compressor.gzip_compress_bound(entries.len())];
         let len = compressor.gzip_compress(entries, &mut gzip).expect("the bound holds any input");
-        let (bytes, _, token) = packed(&self.tag, &gzip[..len], true, self.token.is_some());
+        let (bytes, header, token) = packed(&self.tag, &gzip[..len], true, self.token.is_some());
         let writes = vec![Write { end: bytes.len(), times: 0, text: self.text, records: self.records }];
         let (marks, times) = (Vec::new(), Vec::new());
-        Self { bytes, writes, marks, times, token, tag: String::new(), entries: 0..0, ..*self }
+        Self { bytes, writes, marks, times, token, tag: String::new(), entries: header..header + len, ..*self }
+    }
+
+    /// The entries of a packed frame as they stand in it.
+    pub(crate) fn entries(&self) -> &[u8] {
+        &self.bytes[self.entries.clone()]
     }
 
     /// Its writes, one after the other: what they hold in log text and records.

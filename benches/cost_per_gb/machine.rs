@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use rustix::process::Pid;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 /// CPU seconds of a process.
@@ -39,9 +40,19 @@ pub(crate) fn cpu(pid: Pid) -> Option<Cpu> {
     Some(Cpu { user: seconds(11)?, system: seconds(12)? })
 }
 
-/// CPU seconds of this process.
+/// CPU seconds of this process, user and system: the same count in nanoseconds.
 pub(crate) fn own_cpu() -> f64 {
-    cpu(rustix::process::getpid()).map_or(0.0, Cpu::total)
+    seconds(ClockId::ProcessCPUTime)
+}
+
+/// The same of this thread.
+pub(crate) fn thread_cpu() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Resident memory of a process in MiB.
@@ -69,6 +80,11 @@ pub(crate) fn wake_ups(pid: Pid) -> u64 {
     };
     let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
     tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok()).map(switches).sum()
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Where figures come from.
@@ -99,7 +115,7 @@ impl Machine {
         Ok(Self {
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             cpu: line(&read("/proc/cpuinfo"), "model name"),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             memory_mib: memory.trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),

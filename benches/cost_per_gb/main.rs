@@ -4,13 +4,17 @@
 //! over HTTP, which keep what arrives and look at it afterwards). What is counted is the router's CPU from the first
 //! record to the end of its drain, so that nothing is left in its queues; and every record, by a mark in its text. A
 //! record that is lost, doubled or in the wrong place makes the bench fail, a goal that is missed does not: the machine
-//! may be shared. `payload` tells what the records are, `goals` what the default set is, `dollars` how money is counted.
+//! may be shared. Beside each figure stands the floor: what this machine needs at least for the same work, measured in
+//! the same minutes. `payload` tells what the records are, `goals` what the default set is, `floor` what the floor is made
+//! of, `dollars` how money is counted.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time and has threads of its own")]
 
 mod chunks;
 mod dollars;
+mod floor;
 mod goals;
+mod helper;
 mod machine;
 mod mark;
 mod measure;
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("sender") => sender::run(&args[2]),
+        Some("reader") => floor::reader::run(&args[2]),
         Some("sink") => sink::run(args[2].parse().ok()),
         _ => return bench(),
     }
@@ -133,7 +138,8 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
         let dollars = regions.iter().map(|name| Dollars::of(&measured, &prices.region(name)?, kept_days));
         let dollars = dollars.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let cpu_per_gb = Some(measured.cpu_per_gb()).filter(|_| measured.scenario.rate != scenario::Rate::Idle);
-        let row = Reported { cpu_per_gb, measured, verdicts, dollars };
+        let times_floor = measured.times_floor();
+        let row = Reported { cpu_per_gb, times_floor, measured, verdicts, dollars };
         row.lines().iter().for_each(|line| say(line, true));
         row.details().iter().for_each(|line| say(&format!("    {line}"), options.details));
         reported.push(row);
@@ -169,7 +175,7 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
 
 /// The run of the median CPU time; one that failed goes before all.
 fn median(options: &Options, row: &Row) -> Result<Measured, Box<dyn Error>> {
-    let runs = (0..options.repeat).map(|_| measure(&options.logweir, &row.scenario, options.seed));
+    let runs = (0..options.repeat).map(|_| measure(&options.logweir, &row.scenario, options.seed, !options.no_floor));
     let mut runs = runs.collect::<Result<Vec<_>, _>>().map_err(|error| format!("{}: {error}", row.scenario.name))?;
     runs.sort_by(|a, b| a.cpu.total().total_cmp(&b.cpu.total()));
     let at = runs.iter().position(|run| !run.faults.is_empty()).unwrap_or(runs.len() / 2);

@@ -1,8 +1,7 @@
 //! One scenario, from three new processes to an account of every record.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::process::Pid;
 use serde::Serialize;
 
+use crate::floor::{self, Floor};
+use crate::helper::Helper;
 use crate::machine::{self, Cpu};
 use crate::router::Router;
 use crate::scenario::{Rate, Scenario};
@@ -37,6 +38,8 @@ pub(crate) struct Measured {
     pub(crate) wake_ups: f64,
     /// From the router's start to its first connection.
     pub(crate) listening_ms: f64,
+    /// What its work takes at least on this machine; none when that was not asked for, or nothing is sent.
+    pub(crate) floor: Option<Floor>,
     /// The router's last words.
     pub(crate) ledger: Vec<String>,
     /// Why the figures are worth nothing; empty when all is well.
@@ -64,6 +67,11 @@ impl Measured {
         self.cpu.total() / self.gigabytes()
     }
 
+    /// How many times the floor that is.
+    pub(crate) fn times_floor(&self) -> Option<f64> {
+        Some(self.cpu_per_gb() / self.floor.as_ref()?.cpu_per_gb)
+    }
+
     /// Bytes of lines to bytes of the objects that hold them; none without objects.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let stored: u64 = self.arrived.objects.iter().sum();
@@ -76,8 +84,8 @@ impl Measured {
     }
 }
 
-/// Runs it.
-pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64) -> io::Result<Measured> {
+/// Runs it, and if asked then the floor, while the machine is as it was.
+pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64, with_floor: bool) -> io::Result<Measured> {
     let throttle = scenario.throttle.map(|rate| rate.to_string()).unwrap_or_default();
     let mut sinks = Helper::start(&["sink", &throttle])?;
     let address = sinks.line()?.parse().map_err(io::Error::other)?;
@@ -119,6 +127,14 @@ pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64) -> io::Resu
     };
     sinks.say(&format!("verify {}", serde_json::to_string(&question)?))?;
     let arrived: Arrived = serde_json::from_str(&sinks.line()?)?;
+    let floor = match with_floor && scenario.rate != Rate::Idle && sent.text > 0 {
+        false => None,
+        true => {
+            sinks.say(&format!("calls {}", serde_json::to_string(scenario)?))?;
+            let calls = serde_json::from_str(&sinks.line()?)?;
+            Some(floor::measure(scenario, seed, &sent, calls)?)
+        }
+    };
     let ledger: Vec<String> = ended.log.lines().filter(|line| line.starts_with("ledger: ")).map(Into::into).collect();
     let mut faults = Vec::new();
     for (sink, copies) in [("S3", arrived.s3), ("CloudWatch Logs", arrived.cloudwatch)] {
@@ -148,42 +164,7 @@ pub(crate) fn measure(binary: &Path, scenario: &Scenario, seed: u64) -> io::Resu
     };
     let cpu = ended.cpu.since(before);
     let scenario = scenario.clone();
-    Ok(Measured { scenario, sent, arrived, cpu, seconds, memory, wake_ups, listening_ms, ledger, faults })
-}
-
-/// This program in another role, ended when it is dropped.
-struct Helper {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Helper {
-    fn start(args: &[&str]) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        Ok(Self { child, stdout })
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        match self.stdout.read_line(&mut line)? {
-            0 => Err(io::Error::other("a process of the bench ended early; its error stands above")),
-            _ => Ok(line.trim_end().into()),
-        }
-    }
-
-    fn say(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.child.stdin.as_mut().expect("it is piped"), "{line}")
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        // Most have ended by themselves.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Ok(Measured { scenario, sent, arrived, cpu, seconds, memory, wake_ups, listening_ms, floor, ledger, faults })
 }
 
 /// Looks at the router's memory and wake-ups while it runs.

@@ -98,6 +98,9 @@ pub(crate) struct Options {
     /// Each scenario so often; the run with the median CPU time is reported
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) repeat: u16,
+    /// Leave out the floor: what this machine needs at least for each scenario
+    #[arg(long)]
+    pub(crate) no_floor: bool,
     /// Another binary than the one that was built with the bench: one of before a change, for example
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_logweir"), hide_default_value = true)]
     pub(crate) logweir: PathBuf,

@@ -14,6 +14,9 @@ use crate::scenario::Rate;
 /// A write that comes so long after its due time makes the figures of a rate doubtful.
 const LATE_MS: f64 = 100.0;
 
+/// So does such a share of writes more than a millisecond late: they come in bursts, which are less work.
+const LATE_SHARE: f64 = 0.1;
+
 /// Everything, as the JSON has it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -35,6 +38,7 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize)]
 pub(crate) struct Reported {
     pub(crate) cpu_per_gb: Option<f64>,
+    pub(crate) times_floor: Option<f64>,
     pub(crate) measured: Measured,
     pub(crate) verdicts: Vec<Verdict>,
     /// By region; the first is the table's.
@@ -44,10 +48,12 @@ pub(crate) struct Reported {
 /// The heading of the table.
 pub(crate) fn heading() -> String {
     format!(
-        "{:<44} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
+        "{:<44} {:>7} {:>8} {:>6} {:>7} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
         "scenario",
         "MB/s",
         "CPU s/GB",
+        "floor",
+        "x floor",
         "user",
         "system",
         "ratio",
@@ -74,10 +80,12 @@ impl Reported {
         let dollars = self.dollars.first();
         let usd = |value: Option<f64>| value.map_or("–".into(), |usd| format!("{usd:.4}"));
         let mut lines = vec![format!(
-            "{:<44} {:>7} {:>8} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
+            "{:<44} {:>7} {:>8} {:>6} {:>7} {:>6} {:>6} {:>6} {:>23} {:>13} {:>9} {:>9}",
             it.scenario.name,
             figure(it.megabytes_a_second(), 1),
             figure(it.cpu_per_gb(), 2),
+            figure(it.floor.as_ref().map_or(f64::NAN, |floor| floor.cpu_per_gb), 2),
+            figure(self.times_floor.unwrap_or(f64::NAN), 2),
             figure(it.cpu.user / gb, 2),
             figure(it.cpu.system / gb, 2),
             figure(it.ratio().unwrap_or(f64::NAN), 2),
@@ -93,10 +101,15 @@ impl Reported {
                 acks.count, acks.p50_ms, acks.p99_ms, acks.p999_ms, acks.max_ms
             ));
         }
-        if it.sent.late_ms > LATE_MS && it.scenario.throttle.is_none() {
+        let (late, late_ms) = (it.sent.late_share(), it.sent.late_ms);
+        if (late > LATE_SHARE || late_ms > LATE_MS) && it.scenario.throttle.is_none() {
+            let bare = match it.floor.as_ref().map(|floor| floor.reading) {
+                None => "the machine or the router does not keep the rate".into(),
+                Some(bare) => format!("with the bare reader {:.1} %, {:.1} ms", bare.late * 100.0, bare.late_ms),
+            };
+            let late = late * 100.0;
             lines.push(format!(
-                "    a write came {:.0} ms late: the machine or the router did not keep the rate",
-                it.sent.late_ms
+                "    {late:.1} % of the writes came more than 1 ms late, the latest {late_ms:.1} ms; {bare}"
             ));
         }
         if !busy {
@@ -123,8 +136,24 @@ impl Reported {
         )];
         if !matches!(it.scenario.rate, Rate::Saturated | Rate::Idle) {
             lines.push(format!(
-                "the latest write came {:.1} ms after it was due; {:.0} wake-ups a second",
-                it.sent.late_ms, it.wake_ups
+                "{:.1} % of the writes came more than 1 ms after they were due, the latest {:.1} ms; {:.0} wake-ups a second",
+                it.sent.late_share() * 100.0,
+                it.sent.late_ms,
+                it.wake_ups
+            ));
+        }
+        if let Some(floor) = &it.floor {
+            let parts = floor.parts.named().filter(|(_, seconds)| *seconds > 0.0);
+            let parts: Vec<String> = parts.map(|(name, seconds)| format!("{name} {seconds:.3}")).collect();
+            let gathered = match floor.reading.pause_ms {
+                0.0 => "each write as it came".into(),
+                pause => format!("what came in {pause} ms at once"),
+            };
+            lines.push(format!(
+                "floor {:.2} CPU s/GB = {}; the bare reader read {gathered}, {:.1} MB/s",
+                floor.cpu_per_gb,
+                parts.join(" + "),
+                floor.reading.megabytes_a_second
             ));
         }
         for (api, count) in &it.arrived.apis {
@@ -177,8 +206,8 @@ impl Report {
     /// The table in Markdown, with a goal beside each figure that has one.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::from(
-            "| scenario | CPU s/GB | MB/s | ratio | resident MiB, peak / steady | $ a GB | all in CloudWatch | goals |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+            "| scenario | CPU s/GB | floor | x floor | MB/s | ratio | resident MiB, peak / steady | $ a GB | all in CloudWatch \
+             | goals |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );
         for row in &self.rows {
             let it = &row.measured;
@@ -192,9 +221,11 @@ impl Report {
             // Writing into a string cannot fail.
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {:.1} / {:.1} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {:.1} / {:.1} | {} | {} | {} |",
                 it.scenario.name,
                 figure(row.cpu_per_gb, 2),
+                figure(it.floor.as_ref().map(|floor| floor.cpu_per_gb), 2),
+                figure(row.times_floor, 2),
                 figure(Some(it.megabytes_a_second()), 0),
                 figure(it.ratio(), 1),
                 it.memory.peak,

@@ -22,6 +22,9 @@ use crate::scenario::{Ack, Framing, Rate, Scenario};
 /// Log text that is encoded beforehand: more than a cache of this decade holds.
 const CORPUS: u64 = 32_000_000;
 
+/// What comes so long after its due time comes late.
+const LATE: Duration = Duration::from_millis(1);
+
 /// What the sender is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -48,6 +51,8 @@ pub(crate) struct Sent {
     pub(crate) seconds: f64,
     /// The most that a write came after its due time, in milliseconds; 0 when saturated.
     pub(crate) late_ms: f64,
+    /// Writes that came more than a millisecond after their due time: in bursts instead of evenly.
+    pub(crate) late: u64,
     /// CPU seconds of the sender.
     pub(crate) cpu: f64,
     pub(crate) acks: Option<Acks>,
@@ -57,6 +62,11 @@ impl Sent {
     /// Records of all lanes.
     pub(crate) fn records(&self) -> u64 {
         self.lanes.iter().sum()
+    }
+
+    /// The share of writes that came late.
+    pub(crate) fn late_share(&self) -> f64 {
+        self.late as f64 / self.writes.max(1) as f64
     }
 }
 
@@ -97,6 +107,7 @@ pub(crate) fn run(order: &str) {
         sent.wire += account.wire;
         sent.writes += account.writes;
         sent.late_ms = sent.late_ms.max(account.late_ms);
+        sent.late += account.late;
         latencies.add(own).expect("both resize");
     }
     if order.scenario.ack != Ack::None {
@@ -171,7 +182,10 @@ impl Lane {
                 let now = Instant::now();
                 match due.checked_duration_since(now) {
                     Some(wait) => thread::sleep(wait),
-                    None => sent.late_ms = sent.late_ms.max((now - due).as_secs_f64() * 1000.0),
+                    None => {
+                        sent.late_ms = sent.late_ms.max((now - due).as_secs_f64() * 1000.0);
+                        sent.late += u64::from(now - due > LATE);
+                    }
                 }
                 if let Some(reader) = readers.get(connection) {
                     reader.due.send((round as u64, due)).expect("the reader lives while it is told");

@@ -1,18 +1,17 @@
 //! What arrived, decoded and compared with what was sent: every mark once in every sink that it belongs to.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
 
 use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::decode::PutLogEvents;
 use super::store::{Api, Body, Kept, Object};
 use crate::mark::{self, Mark};
 
 /// What CloudWatch Logs bills for an event beside its message.
-const EVENT_OVERHEAD: u64 = 26;
+pub(super) const EVENT_OVERHEAD: u64 = 26;
 
 /// What the bench wants to know.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +63,7 @@ pub(crate) struct Arrived {
 }
 
 /// Decodes everything and counts it.
-pub(super) fn verify(kept: Kept, question: &Question) -> Arrived {
+pub(super) fn verify(kept: &Kept, question: &Question) -> Arrived {
     let finder = Finder::new(mark::prefix(question.run).as_bytes()).into_owned();
     let mut s3 = Counter::new(question, &finder);
     for object in &kept.objects {
@@ -81,7 +80,7 @@ pub(super) fn verify(kept: Kept, question: &Question) -> Arrived {
     Arrived {
         s3: s3.close(all),
         cloudwatch: cloudwatch.close(question.events),
-        apis: kept.apis,
+        apis: kept.apis.clone(),
         objects,
         last: kept.last,
     }
@@ -107,36 +106,19 @@ impl<'a> Counter<'a> {
     }
 
     fn object(&mut self, object: &Object) {
-        let stored = object.pieces.concat();
-        let lines: io::Result<Box<dyn Read>> = match object.key.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("zst") => zstd::Decoder::new(&*stored).map(|decoder| Box::new(decoder) as Box<dyn Read>),
-            Some("gz") => Ok(Box::new(flate2::read::MultiGzDecoder::new(&*stored))),
-            _ => Ok(Box::new(&*stored)),
-        };
-        let counted = lines.and_then(|lines| {
-            let (mut lines, mut line) = (BufReader::with_capacity(256 << 10, lines), Vec::new());
-            while lines.read_until(b'\n', &mut line)? > 0 {
-                self.copies.bytes += line.len() as u64;
-                let whole = line.ends_with(b"\n") && serde_json::from_slice::<IgnoredAny>(&line).is_ok();
-                self.record(&line, whole, |mark| object.key.contains(&format!("/service=app{}/", mark.container)));
-                line.clear();
-            }
-            Ok(())
+        let counted = object.each_line(|line| {
+            self.copies.bytes += line.len() as u64;
+            let whole = line.ends_with(b"\n") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+            self.record(line, whole, |mark| object.key.contains(&format!("/service=app{}/", mark.container)));
+            true
         });
         // What an object that ends early held is missing, too.
         self.copies.damaged += u64::from(counted.is_err());
     }
 
     fn body(&mut self, body: &Body) {
-        let mut json = Vec::new();
-        let inflated = match body.gzip {
-            true => flate2::read::GzDecoder::new(&*body.bytes).read_to_end(&mut json).is_ok(),
-            false => {
-                json.clone_from(&body.bytes);
-                true
-            }
-        };
-        let Some(request) = inflated.then(|| serde_json::from_slice::<PutLogEvents<'_>>(&json).ok()).flatten() else {
+        let json = body.json().unwrap_or_default();
+        let Ok(request) = serde_json::from_slice::<PutLogEvents<'_>>(&json) else {
             self.copies.damaged += 1;
             return;
         };
@@ -170,19 +152,4 @@ impl<'a> Counter<'a> {
         }
         self.copies.misrouted += u64::from(!belongs(&mark));
     }
-}
-
-#[derive(Deserialize)]
-struct PutLogEvents<'a> {
-    #[serde(rename = "logGroupName", borrow)]
-    group: Cow<'a, str>,
-    #[serde(rename = "logEvents", borrow)]
-    events: Vec<Event<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    timestamp: i64,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
 }

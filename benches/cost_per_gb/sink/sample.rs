@@ -1,0 +1,107 @@
+//! A sample of what arrived, and what bare library calls on it take.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::decode::PutLogEvents;
+use super::store::Kept;
+use super::verify::{Arrived, EVENT_OVERHEAD};
+use crate::floor::calls::{self, Block, Calls};
+use crate::machine;
+use crate::scenario::{LogJson, Rate, Scenario};
+
+/// Bytes of lines, and of messages, that are enough: more than a cache holds.
+const ENOUGH: u64 = 32 << 20;
+
+/// CPU seconds for all that arrived.
+///
+/// The JSON in `log` is read once a record, however many sinks it goes to: where all have it as JSON, in S3, else in the
+/// messages, in which it always stands as such.
+pub(super) fn calls(kept: &Kept, arrived: &Arrived, scenario: &Scenario) -> Calls {
+    let in_lines = scenario.has_archive() && scenario.log_json != LogJson::Raw;
+    let scaled = |calls: Calls, all: u64, sample: u64| calls.map(|seconds| seconds * all as f64 / sample.max(1) as f64);
+    let lines = lines(kept, |line| match scenario.log_json {
+        LogJson::Raw => None,
+        LogJson::Nest => log(line),
+        LogJson::Lift => Some(0..line.len()),
+    });
+    let (messages, bodies) = messages(kept, |message| log(message).filter(|_| !in_lines));
+    // At a rate the router has the cores to itself most of the time.
+    let threads = match scenario.rate {
+        Rate::Saturated => scenario.threads.unwrap_or(usize::MAX).min(machine::cores()),
+        _ => 1,
+    };
+    let on_lines = calls::on_lines(&lines.blocks, scenario.objects, threads);
+    let on_messages = calls::on_messages(&messages.blocks, &bodies, scenario.bodies, threads);
+    scaled(on_lines, arrived.s3.bytes, lines.bytes)
+        .with(scaled(on_messages, arrived.cloudwatch.bytes, messages.bytes), |a, b| a + b)
+}
+
+/// Texts in blocks.
+#[derive(Default)]
+struct Sample {
+    blocks: Vec<Block>,
+    /// Bytes as the account counts them.
+    bytes: u64,
+}
+
+impl Sample {
+    fn push(&mut self, text: &[u8], log: Option<Range<usize>>) {
+        let pushed = self.blocks.last_mut().is_some_and(|block| block.push(text, log.clone()));
+        if !pushed {
+            let mut block = Block::default();
+            block.push(text, log);
+            self.blocks.push(block);
+        }
+    }
+}
+
+fn lines(kept: &Kept, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> Sample {
+    let mut sample = Sample::default();
+    for object in &kept.objects {
+        if sample.bytes >= ENOUGH {
+            break;
+        }
+        // One that is damaged fails the bench anyway.
+        let _ = object.each_line(|line| {
+            sample.push(line, log(line));
+            sample.bytes += line.len() as u64;
+            sample.bytes < ENOUGH
+        });
+    }
+    sample
+}
+
+/// Messages, and the JSON that they came in.
+fn messages(kept: &Kept, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> (Sample, Vec<Vec<u8>>) {
+    let (mut sample, mut bodies) = (Sample::default(), Vec::new());
+    for body in &kept.bodies {
+        if sample.bytes >= ENOUGH {
+            break;
+        }
+        let json = body.json().unwrap_or_default();
+        let Ok(request) = serde_json::from_slice::<PutLogEvents<'_>>(&json) else { continue };
+        for event in &request.events {
+            let message = event.message.as_bytes();
+            sample.push(message, log(message));
+            sample.bytes += message.len() as u64 + EVENT_OVERHEAD;
+        }
+        bodies.push(json.into_owned());
+    }
+    (sample, bodies)
+}
+
+/// Where the JSON object under `log` stands.
+fn log(text: &[u8]) -> Option<Range<usize>> {
+    #[derive(Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow)]
+        log: &'a RawValue,
+    }
+    let log = serde_json::from_slice::<Record<'_>>(text).ok()?.log.get();
+    // It is borrowed from the text.
+    let begin = log.as_ptr() as usize - text.as_ptr() as usize;
+    log.starts_with('{').then(|| begin..begin + log.len())
+}
