@@ -100,12 +100,13 @@ struct Context {
 
 /// The level as zstd has it, but for level 1: log lines share long strings, and looking only for matches of 7 bytes and
 /// more finds those in 3 to 6 % less time, with a ratio from 0.4 % worse to 1.5 % better (blocks of 16 to 256 KiB, five
-/// kinds of logs).
+/// kinds of logs). A table of 64 KiB instead of 128 costs at most 0.7 % of ratio, and shares the cache with the router's
+/// other work: some 8 % less CPU for all of it where sender and sinks run beside.
 fn zstd(level: u8) -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut compressor = zstd::bulk::Compressor::new(level.into())?;
     if level == 1 {
         compressor.set_parameter(CParameter::MinMatch(7))?;
-        compressor.set_parameter(CParameter::HashLog(15))?;
+        compressor.set_parameter(CParameter::HashLog(14))?;
     }
     Ok(compressor)
 }

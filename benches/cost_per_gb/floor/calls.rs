@@ -229,6 +229,6 @@ impl Packer {
 fn zstd() -> std::io::Result<zstd::bulk::Compressor<'static>> {
     let mut zstd = zstd::bulk::Compressor::new(1)?;
     zstd.set_parameter(CParameter::MinMatch(7))?;
-    zstd.set_parameter(CParameter::HashLog(15))?;
+    zstd.set_parameter(CParameter::HashLog(14))?;
     Ok(zstd)
 }
