@@ -27,9 +27,6 @@ pub const CUT_MARK: &str = "…[truncated]";
 /// escaped form must stay far below 4 GiB.
 const MAX_WHOLE: usize = 64 << 20;
 
-/// Milliseconds, then the lengths of the message, of its source and of what follows; little endian.
-const HEADER: usize = 8 + 4 + 4 + 4;
-
 /// What an event's message is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -158,7 +155,6 @@ impl EntryEncoder {
 fn append(record: &Record<'_>, source_len: u32, message: &[u8], mark: &str, out: &mut Vec<u8>) {
     let millis = record.time.div_euclid(1_000_000).max(0);
     let message_len = (message.len() + mark.len()) as u32; // at most MAX_WHOLE
-    out.reserve(HEADER + message.len());
     out.extend_from_slice(&millis.to_le_bytes());
     out.extend_from_slice(&message_len.to_le_bytes());
     out.extend_from_slice(&source_len.to_le_bytes());

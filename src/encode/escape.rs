@@ -41,6 +41,14 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) -> Escaped {
 
 /// Appends UTF-8 text, escaped.
 pub(super) fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
+    // Most keys and short values have nothing to escape.
+    if bytes.len() < BLOCK {
+        let mut block = [b' '; BLOCK];
+        block[..bytes.len()].copy_from_slice(bytes);
+        if specials_of(&block) == 0 {
+            return out.extend_from_slice(bytes);
+        }
+    }
     let mut end = out.len();
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -1,7 +1,8 @@
 //! Which of a record's fields a sink writes: all of them, only those that are named, or all but those.
 //!
-//! Names are those of the record's top level, `ecs_*` fields included. The envelope (`time`, `tag`) is no field of the
-//! record and always stands; what `lift` brings up from `log` goes with `log`. Fields that never change are the same
+//! Names are those of the record's top level as lines have them, `ecs_*` fields included. The envelope (`time`, `tag`) is no
+//! field of the record and always stands; a record's own are `record_time`, `record_tag`. What `lift` brings up from `log`
+//! goes with `log`. Fields that never change are the same
 //! bytes in every line: a sink that leaves them out has less to compress, to store and to pay for.
 
 use schemars::JsonSchema;
@@ -10,12 +11,12 @@ use serde::Deserialize;
 use crate::record::keys::KeyFilter;
 
 /// The choice of a sink.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 #[schemars(with = "Written")]
 pub struct Fields(Option<Choice>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Choice {
     /// Whether the names are what stays.
     keep: bool,
@@ -35,19 +36,22 @@ struct Written {
 }
 
 impl TryFrom<Written> for Fields {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         let (keep, names) = match (written.keep, written.drop) {
             (Some(names), None) => (true, names),
             (None, Some(names)) => (false, names),
             (None, None) => {
-                return Err("neither `keep` nor `drop` is given; accepted is a list of names for one of them");
+                return Err("neither `keep` nor `drop` is given; accepted is a list of names for one of them".into());
             }
-            (Some(_), Some(_)) => return Err("`keep` and `drop` exclude each other; accepted is one of them"),
+            (Some(_), Some(_)) => return Err("`keep` and `drop` exclude each other; accepted is one of them".into()),
         };
         if names.is_empty() {
-            return Err("the list is empty; name at least one field, or leave `fields` out");
+            return Err("the list is empty; name at least one field, or leave `fields` out".into());
+        }
+        if let Some(name) = names.iter().find(|name| matches!(name.as_str(), "time" | "tag")) {
+            return Err(format!("`{name}` always stands; a record's own `{name}` is accepted as `record_{name}`"));
         }
         Ok(Self::of(keep, names))
     }
@@ -70,19 +74,17 @@ impl Fields {
     #[inline]
     pub(super) fn has(&self, key: Option<&[u8]>) -> bool {
         let Some(Choice { keep, names, filter }) = &self.0 else { return true };
-        let named = |key: &[u8]| filter.may_have(key) && names.iter().any(|name| name.as_bytes() == key);
+        let named = |key: &[u8]| {
+            let key = match key {
+                b"time" => b"record_time".as_slice(),
+                b"tag" => b"record_tag",
+                key => key,
+            };
+            filter.may_have(key) && names.iter().any(|name| name.as_bytes() == key)
+        };
         key.is_some_and(named) == *keep
     }
 }
-
-impl PartialEq for Fields {
-    fn eq(&self, other: &Self) -> bool {
-        let written = |fields: &Self| fields.0.as_ref().map(|choice| (choice.keep, choice.names.clone()));
-        written(self) == written(other)
-    }
-}
-
-impl Eq for Fields {}
 
 impl std::fmt::Display for Fields {
     /// In words: `all fields`, `only log`, `all fields but container_id, source`.
@@ -109,12 +111,15 @@ mod tests {
         assert!(!keep.has(None));
         let drop = read(r#"{"drop": ["source"]}"#).expect("a list");
         assert_eq!(drop.to_string(), "all fields but source");
+        let own = read(r#"{"drop": ["record_tag"]}"#).expect("a list");
+        assert!(!own.has(Some(b"tag")) && !own.has(Some(b"record_tag")) && own.has(Some(b"time")));
         assert!(drop.has(None) && drop.has(Some(b"log")) && !drop.has(Some(b"source")));
         assert!(Fields::default().is_all() && Fields::default().has(None) && keep != drop);
         for (wrong, what) in [
             ("{}", "neither `keep` nor `drop`"),
             (r#"{"keep": ["a"], "drop": ["b"]}"#, "exclude each other"),
             (r#"{"drop": []}"#, "the list is empty"),
+            (r#"{"drop": ["log", "time"]}"#, "a record's own `time` is accepted as `record_time`"),
             (r#"{"kepe": ["a"]}"#, "unknown field `kepe`"),
         ] {
             let error = read(wrong).unwrap_err();

@@ -368,10 +368,13 @@ proptest! {
             Pack::Binary(bytes) => Some(bytes.clone()),
             _ => None,
         };
-        let texts = pairs.iter().filter_map(|(key, _)| String::from_utf8(bytes(key)?).ok());
+        let renamed = |key: String| if matches!(&*key, "time" | "tag") { format!("record_{key}") } else { key };
+        let texts = pairs.iter().filter_map(|(key, _)| String::from_utf8(bytes(key)?).ok().map(renamed));
         let mut names: Vec<String> = texts.zip(&chosen).filter(|(_, chosen)| **chosen).map(|(key, _)| key).collect();
         names.push("no such field".into());
-        let named = |key: &Pack| bytes(key).is_some_and(|key| names.iter().any(|name| name.as_bytes() == key));
+        let named = |key: &Pack| {
+            bytes(key).and_then(|key| String::from_utf8(key).ok()).map(renamed).is_some_and(|key| names.contains(&key))
+        };
         let left: Vec<_> = pairs.iter().filter(|(key, _)| named(key) == keep).cloned().collect();
         let fields: Fields = serde_json::from_value(serde_json::json!({if keep { "keep" } else { "drop" }: names})).unwrap();
         let (tag, all, left) = (Tag::from("app"), packed(&pairs), packed(&left));

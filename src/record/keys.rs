@@ -1,7 +1,7 @@
 //! Which keys somebody looks for, told for most by their length and the letters at their ends.
 
 /// A set of keys, with false positives.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyFilter {
     /// A bit for each length of a key, the last for all that are longer. It decides about most keys.
     lengths: u64,

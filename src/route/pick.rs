@@ -310,6 +310,20 @@ fn fill_from_json<'a>(plan: &Plan, state: &mut State, root: usize, text: &'a [u8
     if parts.is_empty() {
         return true;
     }
+    if outline.is_cut() {
+        for member in object.members() {
+            for slot in parts {
+                if let [first, keys @ ..] = plan.slots[*slot].path.split().1
+                    && member.key_is(first.as_bytes())
+                {
+                    let found = path::resolve_in_json(member.value, keys);
+                    state.slots[*slot] =
+                        found.map_or(Picked::Missing, |found| keep(found, record.map, &mut state.text));
+                }
+            }
+        }
+        return true;
+    }
     let first = |slot: &usize| plan.slots[*slot].path.split().1.first().map_or(&[][..], |key| key.as_bytes());
     for (n, key) in outline.keys(object) {
         if outline.is_escaped(key) {

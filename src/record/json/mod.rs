@@ -7,7 +7,7 @@
 //! was cut off must not be read one way by the rules and another way by the encoder.
 //!
 //! Of two equal keys the last wins, as in the record itself. Keys are compared unescaped. Numbers become the narrowest
-//! of `u64`, `i64` and `f64`. No function here recurses, and none allocates but to unescape a string.
+//! of `u64`, `i64` and `f64`. No function here recurses. What is allocated is bounded: strings that are unescaped, and an [`Outline`].
 
 mod memo;
 mod outline;

@@ -9,6 +9,12 @@ use super::value::{Member, Raw};
 use super::{MAX_DEPTH, Object, has_escapes, try_scan_members};
 use crate::record::wide::{self, BLOCK};
 
+/// Members that are remembered of an object: their places take 64 KiB, whatever a sender writes.
+const MOST: usize = 4096;
+
+/// Marks that are kept from one text to the next: of 512 KiB.
+const KEPT_MARKS: usize = 8192;
+
 /// The members of one text after the other; keeps its memory.
 #[derive(Clone, Debug, Default)]
 pub struct Outline {
@@ -17,6 +23,8 @@ pub struct Outline {
     quotes: Vec<u64>,
     /// Whether strings may have escapes.
     has_escapes: bool,
+    /// Whether there are more members than are remembered.
+    is_cut: bool,
 }
 
 /// Where the key and the value of a member begin and end in the object's text, the key without its quotes.
@@ -30,38 +38,51 @@ impl Outline {
     /// As [`Object::parse`]; the object's members are to be had afterwards.
     pub fn read<'a>(&mut self, text: &'a [u8]) -> Option<Object<'a>> {
         self.spans.clear();
-        let object = text.trim_ascii();
-        (object.first() == Some(&b'{') && u32::try_from(text.len()).is_ok()).then_some(())?;
+        self.quotes.clear();
+        self.quotes.shrink_to(KEPT_MARKS);
+        let object = trimmed(text);
+        (object.first() == Some(&b'{') && u32::try_from(object.len()).is_ok()).then_some(())?;
         let seen = wide::mark_quotes(object, &mut self.quotes);
-        self.has_escapes = seen.odd;
-        // What JSON does not take for white space was trimmed, too.
-        if seen.odd || (object.len() < text.len() && text.contains(&0x0c)) {
-            return self.scan(text);
+        (self.has_escapes, self.is_cut) = (seen.odd, false);
+        if seen.odd {
+            return self.scan(object);
         }
         let walk = Walk { text: object, pos: 1, marks: self.quotes.iter(), word: 0, base: 0 };
-        (walk.members(&mut self.spans)? == object.len()).then_some(())?;
+        let (end, members) = walk.members(&mut self.spans)?;
+        (end == object.len()).then_some(())?;
+        self.is_cut = members > MOST;
         (seen.ascii || std::str::from_utf8(object).is_ok()).then_some(())?;
         Some(Object { text: object, one_line: true })
     }
 
     #[inline(never)]
-    fn scan<'a>(&mut self, text: &'a [u8]) -> Option<Object<'a>> {
-        let object = text.trim_ascii();
+    fn scan<'a>(&mut self, object: &'a [u8]) -> Option<Object<'a>> {
         let at = |part: &[u8]| {
             let start = part.as_ptr() as usize - object.as_ptr() as usize;
             (start as u32, (start + part.len()) as u32)
         };
-        try_scan_members(text, |member| {
-            self.spans.push(Span { key: at(member.key), value: at(member.value.text()) });
+        try_scan_members(object, |member| {
+            if self.spans.len() < MOST {
+                self.spans.push(Span { key: at(member.key), value: at(member.value.text()) });
+            } else {
+                self.is_cut = true;
+            }
         })
+    }
+
+    /// Whether the object that was read last has more members than are remembered: then [`Object::members`] has them.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The members of an object whose text was read last, in their order, equal keys included.
     pub fn members<'a>(&self, object: Object<'a>) -> impl Iterator<Item = Member<'a>> {
-        (0..self.spans.len()).filter_map(move |n| self.member(object, n))
+        let remembered = if self.is_cut { 0 } else { self.spans.len() };
+        let scanned = self.is_cut.then(|| object.members()).into_iter().flatten();
+        (0..remembered).filter_map(move |n| self.member(object, n)).chain(scanned)
     }
 
-    /// Their keys as they are written, escapes included.
+    /// The keys that are remembered, as they are written, escapes included.
     #[inline(always)]
     pub(crate) fn keys<'a>(&self, object: Object<'a>) -> impl Iterator<Item = (usize, &'a [u8])> {
         let key = move |span: &Span| object.text.get(span.key.0 as usize..span.key.1 as usize).unwrap_or_default();
@@ -85,9 +106,19 @@ impl Outline {
     }
 }
 
+/// Without JSON's white space at its ends.
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = text {
+        text = rest;
+    }
+    text
+}
+
 /// A cursor over a text whose quotes are marked. Whatever it steps over beside strings has no quotes, so that a quote at
 /// `pos` is the next of the marks.
-#[derive(Clone)]
 struct Walk<'a> {
     text: &'a [u8],
     pos: usize,
@@ -98,38 +129,42 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// From behind the opening brace to behind the closing one, whose place is returned.
+    /// From behind the opening brace to behind the closing one, whose place is returned, with the number of members.
     #[inline(never)]
-    fn members(mut self, spans: &mut Vec<Span>) -> Option<usize> {
+    fn members(mut self, spans: &mut Vec<Span>) -> Option<(usize, usize)> {
         if self.byte()? == b'}' {
-            return Some(self.pos + 1);
+            return Some((self.pos + 1, 0));
         }
+        let mut members = 0;
         loop {
             let key = self.key()?;
             let first = self.byte()?;
             let start = self.pos;
             match first {
                 b'"' => drop(self.string()?),
-                b'{' | b'[' => self = self.nested(1)?,
+                b'{' | b'[' => self = self.nested()?,
                 _ => self.pos = scalar(self.text, start)?,
             }
-            spans.push(Span { key, value: (start as u32, self.pos as u32) });
+            members += 1;
+            if members <= MOST {
+                spans.push(Span { key, value: (start as u32, self.pos as u32) });
+            }
             let byte = self.byte()?;
             self.pos += 1;
             match byte {
                 b',' => {}
-                b'}' => return Some(self.pos),
+                b'}' => return Some((self.pos, members)),
                 _ => return None,
             }
         }
     }
 
-    /// Steps over an array or object that stands inside `base` others.
+    /// Steps over an array or object among the members.
     #[inline(never)]
-    fn nested(mut self, base: usize) -> Option<Self> {
+    fn nested(mut self) -> Option<Self> {
         // One bit a level: whether it is an object. The bound of the depth is the width of the word.
         let mut kinds = 0u64;
-        let mut depth = base;
+        let mut depth = 1;
         loop {
             match self.byte()? {
                 open @ (b'{' | b'[') => {
@@ -151,7 +186,7 @@ impl Walk<'_> {
             }
             // Behind a value: close what ends here.
             loop {
-                if depth == base {
+                if depth == 1 {
                     return Some(self);
                 }
                 let object = kinds & 1 == 1;

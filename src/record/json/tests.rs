@@ -166,7 +166,7 @@ fn strings_without_escapes_are_borrowed() {
 
 #[test]
 fn every_byte_of_a_word_ends_a_string() {
-    // The scanner looks at eight bytes at once: each special byte at each place of a word, behind high bytes too.
+    // The scanner looks at sixteen bytes at once: each special byte at each place of a step, behind high bytes too.
     for at in 0..24 {
         for fill in ["a", "é", "\u{7f}"] {
             let prefix: String = fill.repeat(at);
@@ -178,6 +178,17 @@ fn every_byte_of_a_word_ends_a_string() {
     }
 }
 
+#[test]
+fn an_outline_remembers_so_many_members_and_leaves_the_rest_to_the_scanner() {
+    for (count, value) in [(4096, "1"), (4097, "1"), (5000, "\"\\n\"")] {
+        let text = format!("{{{}}}", vec![format!("\"k\":{value}"); count].join(","));
+        assert!(agreed(text.as_bytes()), "{count}");
+        let mut outline = Outline::default();
+        let object = outline.read(text.as_bytes()).expect("valid");
+        assert_eq!((outline.is_cut(), outline.members(object).count()), (count > 4096, count));
+    }
+}
+
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -186,6 +197,7 @@ fn json() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
+        "[a-z \"]{40,90}".prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {
         prop_oneof![

@@ -184,7 +184,7 @@ impl<S: Socket> Gather<S> {
         (self.since, self.reads, self.bytes) = (None, 0, 0);
     }
 
-    fn begin_pause(&mut self, pace: Pace) {
+    fn begin_pause(&mut self, mut pace: Pace) {
         let until = pace.next(&self.clock);
         match &mut self.pause {
             Some(pause) => pause.as_mut().reset(until),
