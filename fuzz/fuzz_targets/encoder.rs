@@ -1,5 +1,5 @@
 //! Encoders on any record: no panic, a line is valid JSON with one line break, an entry is a valid JSON string that is
-//! not empty and as long as it says.
+//! not empty and as long as it says. The same bytes as JSON: both readers say the same.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use logweir::encode::entries::{EntryEncoder, MAX_MESSAGE, entries};
 use logweir::encode::ndjson::NdjsonEncoder;
 use logweir::encode::{LogJson, Message};
-use logweir::record::json::Object;
+use logweir::record::json::{Object, Outline};
 use logweir::record::level::LevelRules;
 use logweir::record::{Record, Tag};
 use logweir::route::{Decision, RouteSpec, Router};
@@ -21,6 +21,7 @@ fuzz_target!(|input: (u8, i64, &[u8])| {
     let tag = Tag::from("app-firelens-0123");
     let record = Record { tag: &tag, source: "fuzz", time, received: 2, map, ecs: None, json: Default::default() };
     let log_json = [LogJson::Nest, LogJson::Lift, LogJson::Raw][usize::from(choice) % 3];
+    outline(map);
     line(log_json, &record);
     again(log_json, &record);
     entry([Message::Record, Message::Log][usize::from(choice) % 2], &record);
@@ -36,6 +37,16 @@ thread_local! {
         };
         RefCell::new(Router::compile(&[rule], LevelRules::default()).expect("a legal rule"))
     };
+}
+
+/// What is found quote by quote is what the scanner finds.
+fn outline(text: &[u8]) {
+    let mut outline = Outline::default();
+    let read = outline.read(text);
+    assert_eq!(read, Object::parse(text));
+    if let Some(object) = read {
+        assert!(outline.members(object).eq(object.members()), "other members");
+    }
 }
 
 /// What rules have found out about a record, and pairs that were written before, change no line.
