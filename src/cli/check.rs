@@ -170,7 +170,7 @@ fn write_cloudwatch_logs(config: &CloudWatchLogsConfig, out: &mut dyn Write) -> 
     }
     let message = match config.message {
         Message::Record if config.fields == Fields::default() => "the whole record as JSON".into(),
-        Message::Record => format!("the record as JSON, {}", config.fields),
+        Message::Record => format!("the record as JSON: {}, and time and tag", config.fields),
         Message::Log => "the text of `log`".into(),
     };
     let oversize = match config.oversize {
@@ -222,8 +222,11 @@ fn write_format(
         LogJson::Raw => "`log` stays text",
     };
     let compression = compression.map_or(String::new(), |compression| format!(", compression {compression}"));
-    let fields = if *fields == Fields::default() { String::new() } else { format!(", {fields}") };
-    row(out, "format", format!("NDJSON, {json}{fields}{compression}"))
+    row(out, "format", format!("NDJSON, {json}{compression}"))?;
+    if *fields != Fields::default() {
+        row(out, "fields", format!("{fields}; time and tag in any case"))?;
+    }
+    Ok(())
 }
 
 fn write_retry(retry: &RetryConfig, out: &mut dyn Write) -> io::Result<()> {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::record::keys::KeyFilter;
 
-/// The choice of a sink.
+/// Which fields of a record a sink writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
 #[schemars(with = "Written")]
@@ -24,7 +24,8 @@ struct Choice {
     filter: KeyFilter,
 }
 
-/// `{keep: [names]}` or `{drop: [names]}`, of the record's top level.
+/// Either `keep` or `drop`: exact names at the record's top level. `time` and `tag` always stand; a record's own are
+/// `record_time` and `record_tag`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Fields")]
@@ -51,7 +52,14 @@ impl TryFrom<Written> for Fields {
             return Err("the list is empty; name at least one field, or leave `fields` out".into());
         }
         if let Some(name) = names.iter().find(|name| matches!(name.as_str(), "time" | "tag")) {
-            return Err(format!("`{name}` always stands; a record's own `{name}` is accepted as `record_{name}`"));
+            return Err(format!(
+                "`{name}` is written in any case and need not be named; a record's own `{name}` is accepted as `record_{name}`"
+            ));
+        }
+        if let Some((_, name)) =
+            names.iter().enumerate().find(|(n, name)| name.is_empty() || names[..*n].contains(name))
+        {
+            return Err(format!("`{name}` is empty or stands twice; accepted are names of fields, each once"));
         }
         Ok(Self::of(keep, names))
     }
@@ -120,6 +128,8 @@ mod tests {
             (r#"{"keep": ["a"], "drop": ["b"]}"#, "exclude each other"),
             (r#"{"drop": []}"#, "the list is empty"),
             (r#"{"drop": ["log", "time"]}"#, "a record's own `time` is accepted as `record_time`"),
+            (r#"{"drop": ["log", "log"]}"#, "`log` is empty or stands twice"),
+            (r#"{"keep": [""]}"#, "`` is empty"),
             (r#"{"kepe": ["a"]}"#, "unknown field `kepe`"),
         ] {
             let error = read(wrong).unwrap_err();

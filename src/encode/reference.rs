@@ -372,6 +372,9 @@ proptest! {
         let texts = pairs.iter().filter_map(|(key, _)| String::from_utf8(bytes(key)?).ok().map(renamed));
         let mut names: Vec<String> = texts.zip(&chosen).filter(|(_, chosen)| **chosen).map(|(key, _)| key).collect();
         names.push("no such field".into());
+        names.sort();
+        names.dedup();
+        names.retain(|name| !name.is_empty());
         let named = |key: &Pack| {
             bytes(key).and_then(|key| String::from_utf8(key).ok()).map(renamed).is_some_and(|key| names.contains(&key))
         };
