@@ -135,13 +135,23 @@ fn detect(bytes: &[u8]) -> Result<Form, String> {
         ),
         _ => {}
     }
-    let line = look.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
-    let line = line.ok_or("has only blank lines")?;
+    let mut lines = look.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let line = lines.next().ok_or("has only blank lines")?;
     if line.trim_ascii_start().starts_with(b"[{") || line.trim_ascii() == b"[" {
         return Err("is a JSON array; accepted are records one a line, as `jq -c '.[]'` writes them".into());
     }
-    let is_record = serde_json::from_slice::<Map<String, Value>>(line).is_ok_and(|map| map.contains_key("log"));
-    Ok(if is_record { Form::Records } else { Form::Lines })
+    let is_record =
+        |line: &[u8]| serde_json::from_slice::<Map<String, Value>>(line).is_ok_and(|map| map.contains_key("log"));
+    match is_record(line) {
+        true => Ok(Form::Records),
+        // The end of a line that was rotated away, for example: taken for text, each record would be billed as one.
+        false if lines.any(is_record) => {
+            Err("begins with a line that is no record with a `log`, while others are; cut \
+                                              it off, or say with --format whether these are records or lines"
+                .into())
+        }
+        false => Ok(Form::Lines),
+    }
 }
 
 /// Records as they are put together: batches of one tag.
@@ -333,6 +343,12 @@ mod tests {
                 && *time > origin().first
                 && map["container_name"].as_str().is_some_and(|name| name.starts_with("/ecs-app-1-app-"))
         }));
+    }
+
+    #[test]
+    fn records_behind_a_line_that_was_cut_are_not_taken_for_text() {
+        let error = parse(b"\"level\":\"info\"}\n{\"log\":\"a\"}\n{\"log\":\"b\"}\n").expect_err("neither");
+        assert!(error.contains("begins with a line that is no record"), "{error}");
     }
 
     #[test]
