@@ -2,8 +2,8 @@
 //!
 //! Names are those of the record's top level as lines have them, `ecs_*` fields included. The envelope (`time`, `tag`) is no
 //! field of the record and always stands; a record's own are `record_time`, `record_tag`. What `lift` brings up from `log`
-//! goes with `log`. Fields that never change are the same
-//! bytes in every line: a sink that leaves them out has less to compress, to store and to pay for.
+//! goes with `log`. Fields that never change are the same bytes in every line: a sink that leaves them out has less to
+//! compress, to store and to pay for.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

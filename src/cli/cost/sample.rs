@@ -121,6 +121,10 @@ fn load(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What is said of records behind something else.
+const CUT: &str = "begins with a line that is no record with a `log`, while others are; cut it off, or say with --format \
+                   whether these are records or lines";
+
 /// What the bytes are, or why they are no log.
 fn detect(bytes: &[u8]) -> Result<Form, String> {
     let look = &bytes[..bytes.len().min(LOOK)];
@@ -145,11 +149,7 @@ fn detect(bytes: &[u8]) -> Result<Form, String> {
     match is_record(line) {
         true => Ok(Form::Records),
         // The end of a line that was rotated away, for example: taken for text, each record would be billed as one.
-        false if lines.any(is_record) => {
-            Err("begins with a line that is no record with a `log`, while others are; cut \
-                                              it off, or say with --format whether these are records or lines"
-                .into())
-        }
+        false if lines.any(is_record) => Err(CUT.into()),
         false => Ok(Form::Lines),
     }
 }

@@ -32,7 +32,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Validates a text; none if it is not one JSON object. The first byte decides about almost all plain text.
+    /// Validates a text; none if it is not one JSON object. By the scanner alone: what [`Outline::read`] is held to.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let mut scan = Scan::of_object(text)?;
         let start = scan.pos();
@@ -76,11 +76,6 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Member<'a>> {
         self.scan.member(1)
     }
-}
-
-/// Whether a text is one whole valid JSON object.
-pub fn validate(text: &[u8]) -> bool {
-    Object::parse(text).is_some()
 }
 
 /// Validates a text and shows each top-level member on the way: one pass for whoever looks for several keys. Whatever
