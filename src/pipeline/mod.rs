@@ -11,6 +11,7 @@ mod intake;
 mod metadata;
 mod outlet;
 mod parts;
+mod pool;
 mod reload;
 pub mod report;
 mod sinks;

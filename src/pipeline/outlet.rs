@@ -4,12 +4,12 @@
 //! Synchronous; sealed blocks are handed on by [`Outlet::dispatch`] after the batch has been entered in the ledger.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pool::Pool;
 use crate::encode::{BLOCK_SIZE, Compression, Count, Encoder, Moment, Notes, OpenBlock, Partitioner};
 use crate::metrics::SinkMetrics;
 use crate::record::{Record, Tickets};
@@ -17,13 +17,6 @@ use crate::spool::{Queue, Reserved};
 
 /// A new block begins with this much and doubles as it grows, so that many quiet partitions stay cheap.
 const FIRST_CAPACITY: usize = 4 << 10;
-
-/// Buffers kept for the next blocks, of all sinks and sources together: a MiB or two, however many there are.
-const POOLED: usize = 4;
-
-/// Blocks that wait to be compressed, or are: enough for a few cores, and 1 to 2 MiB of buffers. A queue that drops its oldest
-/// counts them no longer when it drops them, so they need a bound of their own.
-const JOBS: usize = 4;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +29,6 @@ pub(super) struct OutletConfig {
     pub open_blocks: usize,
     /// How blocks are compressed.
     pub compression: Compression,
-}
-
-/// What the outlets of all sinks and sources share.
-#[derive(Debug)]
-pub(super) struct Pool {
-    /// Empty buffers that have already grown.
-    buffers: Mutex<Vec<Vec<u8>>>,
-    /// Places for blocks that wait to be compressed, or are.
-    jobs: Arc<Semaphore>,
 }
 
 /// One sink's encoder and open blocks inside a worker.
@@ -284,14 +268,7 @@ impl Outlet {
                 }
                 pool.give_back(plain);
             };
-            match self.pool.job() {
-                Some(place) => drop(tokio::task::spawn_blocking(move || {
-                    job();
-                    drop(place);
-                })),
-                // Whoever reads faster than blocks are compressed does it himself.
-                None => job(),
-            }
+            self.pool.run(job);
         }
     }
 
@@ -306,34 +283,6 @@ impl Outlet {
         self.metrics.event("name_replaced", names.replaced);
         self.metrics.event("name_overflowed", names.overflowed);
         self.metrics.event("name_by_time_of_receipt", names.time_of_receipt);
-    }
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self { buffers: Mutex::default(), jobs: Arc::new(Semaphore::new(JOBS)) }
-    }
-}
-
-impl Pool {
-    /// An empty buffer that has already grown, if there is one.
-    fn buffer(&self) -> Option<Vec<u8>> {
-        self.buffers.lock().ok().and_then(|mut buffers| buffers.pop())
-    }
-
-    fn give_back(&self, mut plain: Vec<u8>) {
-        plain.clear();
-        if let Ok(mut buffers) = self.buffers.lock()
-            && buffers.len() < POOLED
-            && plain.capacity() <= 2 * BLOCK_SIZE
-        {
-            buffers.push(plain);
-        }
-    }
-
-    /// A place for a block that is compressed on another thread, if there is one.
-    fn job(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.jobs).try_acquire_owned().ok()
     }
 }
 

@@ -7,7 +7,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::intake::SourceIntake;
-use super::outlet::{Outlet, OutletConfig, Pool};
+use super::outlet::{Outlet, OutletConfig};
+use super::pool::Pool;
 use super::undecodable::Undecodable;
 use super::worker::{Rules, WorkerParts};
 use crate::clock::Clock;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::intake::SourceIntake;
-use super::outlet::{Outlet, OutletConfig, Pool};
+use super::outlet::{Outlet, OutletConfig};
+use super::pool::Pool;
 use super::worker::{Rules, WorkerParts};
 use tokio::sync::watch;
 
