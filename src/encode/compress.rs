@@ -62,6 +62,15 @@ impl Compression {
         }
     }
 
+    /// Whether a block takes no longer than about a millisecond, on a core of some years ago.
+    pub fn is_quick(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Gzip(level) => level <= 2,
+            Self::Zstd(level) => level <= 3,
+        }
+    }
+
     /// One frame, member, or the bytes themselves.
     pub fn compress(self, plain: &[u8]) -> Bytes {
         match self {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, watch};
 
+use super::outlet::Haste;
 use super::undecodable::Undecodable;
 use super::worker::{Gate, Rules, Worker, WorkerParts};
 use crate::clock::Clock;
@@ -121,18 +122,12 @@ impl SourceIntake {
         self.0.finished.store(true, Ordering::Release);
     }
 
-    fn worker(&self) -> MutexGuard<'_, Worker> {
-        self.0.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Intake for SourceIntake {
-    fn take(&self, batch: RecordBatch) {
+    fn take_for(&self, batch: RecordBatch, haste: Haste) {
         debug_assert!(batch.is_sound());
         let now = self.0.clock.now();
         let mut worker = self.worker();
         let before = worker.due;
-        worker.take(batch, now);
+        worker.take(batch, now, haste);
         self.note_awaited(&worker);
         if worker.is_overlooked() {
             // The sync ended before the timer was told to look for its end.
@@ -142,6 +137,20 @@ impl Intake for SourceIntake {
         if worker.due != before && worker.due.is_some() {
             self.0.nearer.notify_one();
         }
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        self.0.worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Intake for SourceIntake {
+    fn take(&self, batch: RecordBatch) {
+        self.take_for(batch, Haste::None);
+    }
+
+    fn take_awaited(&self, batch: RecordBatch) {
+        self.take_for(batch, Haste::Awaited);
     }
 
     async fn room(&self) {

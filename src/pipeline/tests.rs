@@ -184,6 +184,25 @@ async fn a_full_sink_stops_only_the_sources_that_route_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_block_that_comes_seldom_is_ready_when_its_batch_is_taken() {
+    let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::Zstd(1));
+    let full = || batch(&[of("web", &"x".repeat(300_000))], Tickets::none());
+    for blocks in 1..4 {
+        rig.intakes[0].take(full());
+        assert_eq!(rig.queues[0].lanes()[0].ready_blocks, blocks);
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    // Whichever thread it is, all come and in their order.
+    for _ in 0..3 {
+        rig.intakes[0].take_awaited(full());
+        rig.intakes[0].take(full());
+    }
+    rig.intakes[0].finish();
+    assert_eq!(rig.take_all(0).await.len(), 9);
+    rig.check_books();
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_rules_keep_the_open_blocks_of_sinks_that_stay_and_seal_the_others() {
     let rig = Rig::new(&[("", &[0, 1])], u64::MAX, 64, Compression::None);
     let intake = &rig.intakes[0];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::outlet::{Appended, NONE, Outlet};
+use super::outlet::{Appended, Haste, NONE, Outlet};
 use super::undecodable::Undecodable;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
@@ -184,7 +184,7 @@ impl Worker {
         self.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
         for mut left in before.into_iter().flatten() {
             left.seal_all();
-            left.dispatch();
+            left.dispatch(Haste::None);
         }
         self.tally = Tally::of(routes.len(), self.outlets.len());
         self.gates = gates(&self.outlets, &self.gates);
@@ -199,7 +199,7 @@ impl Worker {
     }
 
     /// Joins and routes a batch.
-    pub(super) fn take(&mut self, batch: RecordBatch, now: Moment) {
+    pub(super) fn take(&mut self, batch: RecordBatch, now: Moment, haste: Haste) {
         let mut joined = std::mem::take(&mut self.joined);
         match &mut self.joiner {
             Some(joiner) => {
@@ -211,7 +211,7 @@ impl Worker {
             None => joined.push(batch),
         }
         self.route_all(joined, now);
-        self.dispatch();
+        self.dispatch_in(haste);
     }
 
     /// Nothing will come any more: lets partial lines go and seals every block.
@@ -359,7 +359,12 @@ impl Worker {
         self.dispatch();
     }
 
+    /// Hands sealed blocks on.
     pub(super) fn dispatch(&mut self) {
+        self.dispatch_in(Haste::None);
+    }
+
+    fn dispatch_in(&mut self, haste: Haste) {
         self.tell_joined();
         self.outlets.iter_mut().for_each(Outlet::seal_awaited);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
@@ -367,7 +372,7 @@ impl Worker {
                 outlet.seal_largest();
             }
         }
-        self.outlets.iter_mut().for_each(Outlet::dispatch);
+        self.outlets.iter_mut().for_each(|outlet| outlet.dispatch(haste));
     }
 
     /// Joins by another config.

@@ -19,6 +19,11 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// `ack: received` may be told.
     fn take(&self, batch: RecordBatch);
 
+    /// The same for a sender that is told as soon as this returns: what can be done later is.
+    fn take_awaited(&self, batch: RecordBatch) {
+        self.take(batch);
+    }
+
     /// Comes back when the queues that this intake's last batches went to have room again. A source does not read on
     /// before: that is the back-pressure. Cancel safe.
     fn room(&self) -> impl Future<Output = ()> + Send;

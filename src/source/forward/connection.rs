@@ -362,7 +362,10 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                 if let Some(Claim::Ticket(ticket)) = &self.claim {
                     batch.tickets = ticket.clone().into();
                 }
-                self.intake.take(batch);
+                match self.claim {
+                    Some(_) => self.intake.take_awaited(batch),
+                    None => self.intake.take(batch),
+                }
             }
             Some(Found::End) => match self.claim.take() {
                 Some(Claim::Received(number)) => self.acks.settle(number, Outcome::Delivered),
