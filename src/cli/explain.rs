@@ -1,4 +1,4 @@
-//! `explain`: which route takes a record, and why each earlier one did not.
+//! `explain`: which route takes a record, why each earlier one did not, and what each sink makes of it.
 
 use std::io::{self, Read, Write, stdin, stdout};
 use std::process::ExitCode;
@@ -17,10 +17,14 @@ use crate::encode::partition::NameNotes;
 use crate::record::UnixNanos;
 use crate::route::{Explanation, Reason, RouteExplanation, Verdict};
 
+/// Characters of a line that are shown.
+const SHOWN: usize = 2000;
+
 /// Longest record that is read; a forward frame has 8 MiB at most.
 const MAX_RECORD: u64 = 8 << 20;
 
-/// Say which routes take a record and why the others do not; the record is JSON on standard input
+/// Say which routes take a record and why the others do not, and what sinks write of it; the record is JSON on standard
+/// input
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  echo '{\"log\": \"ERROR boom\"}' | logweir explain -c config/local.yaml --tag web-firelens-0123"
@@ -167,6 +171,12 @@ fn write_arrival(arrival: &Arrival, out: &mut dyn Write) -> io::Result<()> {
     if let Some(to) = &arrival.divert {
         writeln!(out, "     while its queue is full, {to} takes such records instead")?;
     }
+    for text in &arrival.written {
+        match text.char_indices().nth(SHOWN) {
+            None => writeln!(out, "     as {text}")?,
+            Some((end, _)) => writeln!(out, "     as {} … ({} bytes in all)", &text[..end], text.len())?,
+        }
+    }
     Ok(())
 }
 
@@ -203,7 +213,9 @@ mod tests {
        not reached: `errors` took the record
 
     alerts (stdout) takes it
+         as {"time":"2026-11-22T10:30:00.000000000Z","tag":"web-firelens-0123","log":{"level":"error","path":"/pay","status":500}}
     archive (file) takes it under service=web/dt=2026-11-22/hour=10/
+         as {"time":"2026-11-22T10:30:00.000000000Z","tag":"web-firelens-0123","log":{"level":"error","path":"/pay","status":500}}
     "#);
     }
 
@@ -244,7 +256,27 @@ mod tests {
 
     archive (file) takes it under service=unknown/dt=2026-11-22/hour=10/
          a value of its template is missing in the record and became `unknown`
+         as {"time":"2026-11-22T10:30:00.000000000Z","tag":"web","message":"hello"}
     "#);
+    }
+
+    #[test]
+    fn shows_what_a_sink_writes_of_the_record() {
+        let config = "sources: {forward: {listen: ['tcp://127.0.0.1:0']}}\n\
+                      routes: [{name: all, to: [watched, archive]}]\n\
+                      sinks:\n  watched: {type: cloudwatch_logs, log_group: g, log_stream: s, fields: {drop: [noise]}}\n  \
+                      archive: {type: file, path: /archive, fields: {keep: [log]}}\n";
+        let host = Host { vars: &|_| None, memory_limit: None };
+        let plan = config::load("c.yaml", config, &host).expect("a config");
+        let record = r#"{"log":"plain \"text\"","noise":1,"name":"a"}"#;
+        let sample = Sample::new("t", "forward", 0, &parse(record).expect("JSON"));
+        let arrivals = Simulation::new(plan).run(&sample).sinks;
+        let written: Vec<_> = arrivals.iter().map(|arrival| arrival.written.concat()).collect();
+        assert_eq!(
+            written[0],
+            r#"{"time":"1970-01-01T00:00:00.000000000Z","tag":"t","log":"plain \"text\"","name":"a"}"#
+        );
+        assert_eq!(written[1], r#"{"time":"1970-01-01T00:00:00.000000000Z","tag":"t","log":"plain \"text\""}"#);
     }
 
     #[test]
