@@ -1,12 +1,14 @@
 //! Bare library calls on what arrived: on a sample of the very bytes, in CPU time of the threads that make them.
 //!
 //! The sample goes through in blocks of 256 KiB, as the router's do, each through all calls before the next, so that what
-//! one call has read is in the cache for the other. Threads share it: on cores that share something (caches, or all of a
-//! core, as hyperthreads do) a second takes more, and where the router had them all at work, so has the floor.
+//! one call has read is in the cache for the other. It keeps the scenario's [`Rhythm`]: where the router had all cores at
+//! work, threads share the sample, since on cores that share something (caches, or all of a core, as hyperthreads do) a
+//! second takes more; at a rate, one thread sleeps until a block is due, since a core that has slept is slower at first.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use libdeflater::{CompressionLvl, Compressor};
@@ -20,8 +22,55 @@ use crate::scenario::Compression;
 /// Bytes of a block.
 const BLOCK: usize = 256 << 10;
 
-/// Turns through the sample, odd for a median.
+/// Turns through the sample when there are no pauses, odd for a median.
 const TURNS: usize = 5;
+
+/// How the blocks of a sample follow one another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rhythm {
+    /// Without pauses, shared by so many threads.
+    Saturated(usize),
+    /// So many bytes a second.
+    Paced(f64),
+}
+
+/// When the blocks of a turn are due.
+struct Schedule {
+    begin: Instant,
+    rhythm: Rhythm,
+    bytes: usize,
+}
+
+impl Rhythm {
+    fn threads(self) -> usize {
+        match self {
+            Self::Saturated(threads) => threads,
+            Self::Paced(_) => 1,
+        }
+    }
+
+    fn turns(self) -> usize {
+        match self {
+            Self::Saturated(_) => TURNS,
+            Self::Paced(_) => 1,
+        }
+    }
+
+    fn schedule(self) -> Schedule {
+        Schedule { begin: Instant::now(), rhythm: self, bytes: 0 }
+    }
+}
+
+impl Schedule {
+    /// Sleeps until the next block is due, which has so many bytes.
+    fn wait(&mut self, bytes: usize) {
+        if let Rhythm::Paced(rate) = self.rhythm {
+            let due = self.begin + Duration::from_secs_f64(self.bytes as f64 / rate);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        self.bytes += bytes;
+    }
+}
 
 /// CPU seconds by call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -103,12 +152,13 @@ impl Block {
 }
 
 /// What the calls on lines take, which are compressed and sent block by block.
-pub(crate) fn on_lines(blocks: &[Block], compression: Compression, threads: usize) -> Calls {
-    shared(threads, |n| {
-        let (blocks, mut copy, mut packer) = (share(blocks, n, threads), Vec::new(), Packer::new(compression));
+pub(crate) fn on_lines(blocks: &[Block], compression: Compression, rhythm: Rhythm) -> Calls {
+    shared(rhythm, |n| {
+        let (blocks, mut copy, mut packer) = (share(blocks, n, rhythm), Vec::new(), Packer::new(compression));
         move || {
-            let mut calls = Calls::default();
+            let (mut calls, mut schedule) = (Calls::default(), rhythm.schedule());
             for block in blocks {
+                schedule.wait(block.bytes.len());
                 reading(block, &mut copy, &mut calls);
                 calls.objects += packer.pack(&block.bytes);
                 calls.sha256 += clocked(|| digest(&SHA256, packer.packed(&block.bytes)));
@@ -119,14 +169,19 @@ pub(crate) fn on_lines(blocks: &[Block], compression: Compression, threads: usiz
 }
 
 /// What the calls on messages take, and on the bodies that they are sent in.
-pub(crate) fn on_messages(blocks: &[Block], bodies: &[Vec<u8>], compression: Compression, threads: usize) -> Calls {
-    shared(threads, |n| {
-        let (blocks, bodies) = (share(blocks, n, threads), share(bodies, n, threads));
+pub(crate) fn on_messages(blocks: &[Block], bodies: &[Vec<u8>], compression: Compression, rhythm: Rhythm) -> Calls {
+    shared(rhythm, |n| {
+        let (blocks, bodies) = (share(blocks, n, rhythm), share(bodies, n, rhythm));
         let (mut copy, mut packer) = (Vec::new(), Packer::new(compression));
         move || {
-            let mut calls = Calls::default();
-            blocks.iter().for_each(|block| reading(block, &mut copy, &mut calls));
+            let (mut calls, mut schedule) = (Calls::default(), rhythm.schedule());
+            for block in blocks {
+                schedule.wait(block.bytes.len());
+                reading(block, &mut copy, &mut calls);
+            }
+            let mut schedule = rhythm.schedule();
             for body in bodies {
+                schedule.wait(body.len());
                 calls.bodies += packer.pack(body);
                 calls.sha256 += clocked(|| digest(&SHA256, packer.packed(body)));
             }
@@ -137,19 +192,21 @@ pub(crate) fn on_messages(blocks: &[Block], bodies: &[Vec<u8>], compression: Com
 
 /// What all threads take together: `work` makes each of them its turn. Of the turns the median of each call counts:
 /// the router had not the best of several, either.
-fn shared<T: FnMut() -> Calls>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Calls {
-    let turns = |n| std::iter::repeat_with(work(n)).take(TURNS).collect::<Vec<_>>();
+fn shared<T: FnMut() -> Calls>(rhythm: Rhythm, work: impl Fn(usize) -> T + Sync) -> Calls {
+    let threads = rhythm.threads();
+    let turns = |n| std::iter::repeat_with(work(n)).take(rhythm.turns()).collect::<Vec<_>>();
     let all: Vec<Vec<Calls>> = thread::scope(|scope| {
         let turns = &turns;
         let running: Vec<_> = (0..threads).map(|n| scope.spawn(move || turns(n))).collect();
         running.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     });
     let turn = |n: usize| all.iter().fold(Calls::default(), |sum, own: &Vec<Calls>| sum.with(own[n], |a, b| a + b));
-    Calls::median(&(0..TURNS).map(turn).collect::<Vec<_>>())
+    Calls::median(&(0..rhythm.turns()).map(turn).collect::<Vec<_>>())
 }
 
 /// The share of one of the threads.
-fn share<T>(all: &[T], n: usize, threads: usize) -> &[T] {
+fn share<T>(all: &[T], n: usize, rhythm: Rhythm) -> &[T] {
+    let threads = rhythm.threads();
     &all[all.len() * n / threads..all.len() * (n + 1) / threads]
 }
 

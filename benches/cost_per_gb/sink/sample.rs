@@ -1,6 +1,7 @@
 //! A sample of what arrived, and what bare library calls on it take.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,12 +9,15 @@ use serde_json::value::RawValue;
 use super::decode::PutLogEvents;
 use super::store::Kept;
 use super::verify::{Arrived, EVENT_OVERHEAD};
-use crate::floor::calls::{self, Block, Calls};
+use crate::floor::calls::{self, Block, Calls, Rhythm};
 use crate::machine;
 use crate::scenario::{LogJson, Rate, Scenario};
 
 /// Bytes of lines, and of messages, that are enough: more than a cache holds.
 const ENOUGH: u64 = 32 << 20;
+
+/// At a rate, what came in so much time is enough.
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
 /// CPU seconds for all that arrived.
 ///
@@ -22,21 +26,31 @@ const ENOUGH: u64 = 32 << 20;
 pub(super) fn calls(kept: &Kept, arrived: &Arrived, scenario: &Scenario) -> Calls {
     let in_lines = scenario.has_archive() && scenario.log_json != LogJson::Raw;
     let scaled = |calls: Calls, all: u64, sample: u64| calls.map(|seconds| seconds * all as f64 / sample.max(1) as f64);
-    let lines = lines(kept, |line| match scenario.log_json {
+    // At a rate the router has the cores to itself most of the time.
+    let rhythm = |all: u64| match (scenario.rate, scenario.time) {
+        (Rate::Saturated, _) => Rhythm::Saturated(scenario.threads.unwrap_or(usize::MAX).min(machine::cores())),
+        (_, None) => Rhythm::Saturated(1),
+        (_, Some(time)) => Rhythm::Paced(all.max(1) as f64 / time.as_secs_f64()),
+    };
+    let (line_rhythm, message_rhythm) = (rhythm(arrived.s3.bytes), rhythm(arrived.cloudwatch.bytes));
+    let lines = lines(kept, enough(line_rhythm), |line| match scenario.log_json {
         LogJson::Raw => None,
         LogJson::Nest => log(line),
         LogJson::Lift => Some(0..line.len()),
     });
-    let (messages, bodies) = messages(kept, |message| log(message).filter(|_| !in_lines));
-    // At a rate the router has the cores to itself most of the time.
-    let threads = match scenario.rate {
-        Rate::Saturated => scenario.threads.unwrap_or(usize::MAX).min(machine::cores()),
-        _ => 1,
-    };
-    let on_lines = calls::on_lines(&lines.blocks, scenario.objects, threads);
-    let on_messages = calls::on_messages(&messages.blocks, &bodies, scenario.bodies, threads);
+    let (messages, bodies) = messages(kept, enough(message_rhythm), |message| log(message).filter(|_| !in_lines));
+    let on_lines = calls::on_lines(&lines.blocks, scenario.objects, line_rhythm);
+    let on_messages = calls::on_messages(&messages.blocks, &bodies, scenario.bodies, message_rhythm);
     scaled(on_lines, arrived.s3.bytes, lines.bytes)
         .with(scaled(on_messages, arrived.cloudwatch.bytes, messages.bytes), |a, b| a + b)
+}
+
+/// Bytes that are enough.
+fn enough(rhythm: Rhythm) -> u64 {
+    match rhythm {
+        Rhythm::Saturated(_) => ENOUGH,
+        Rhythm::Paced(rate) => ENOUGH.min((rate * LONG_ENOUGH.as_secs_f64()) as u64),
+    }
 }
 
 /// Texts in blocks.
@@ -58,27 +72,27 @@ impl Sample {
     }
 }
 
-fn lines(kept: &Kept, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> Sample {
+fn lines(kept: &Kept, enough: u64, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> Sample {
     let mut sample = Sample::default();
     for object in &kept.objects {
-        if sample.bytes >= ENOUGH {
+        if sample.bytes >= enough {
             break;
         }
         // One that is damaged fails the bench anyway.
         let _ = object.each_line(|line| {
             sample.push(line, log(line));
             sample.bytes += line.len() as u64;
-            sample.bytes < ENOUGH
+            sample.bytes < enough
         });
     }
     sample
 }
 
 /// Messages, and the JSON that they came in.
-fn messages(kept: &Kept, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> (Sample, Vec<Vec<u8>>) {
+fn messages(kept: &Kept, enough: u64, log: impl Fn(&[u8]) -> Option<Range<usize>>) -> (Sample, Vec<Vec<u8>>) {
     let (mut sample, mut bodies) = (Sample::default(), Vec::new());
     for body in &kept.bodies {
-        if sample.bytes >= ENOUGH {
+        if sample.bytes >= enough {
             break;
         }
         let json = body.json().unwrap_or_default();
