@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, watch};
 
-use super::outlet::Haste;
+use super::outlet::Told;
 use super::undecodable::Undecodable;
 use super::worker::{Gate, Rules, Worker, WorkerParts};
 use crate::clock::Clock;
@@ -103,7 +103,7 @@ impl SourceIntake {
                 Ok(()) = synced.changed() => {
                     if self.0.awaited.load(Ordering::Acquire) {
                         let mut worker = self.worker();
-                        worker.synced();
+                        worker.synced(self.0.clock.now());
                         self.note_awaited(&worker);
                     }
                 }
@@ -122,16 +122,16 @@ impl SourceIntake {
         self.0.finished.store(true, Ordering::Release);
     }
 
-    fn take_for(&self, batch: RecordBatch, haste: Haste) {
+    fn take_from(&self, batch: RecordBatch, sender: Told) {
         debug_assert!(batch.is_sound());
         let now = self.0.clock.now();
         let mut worker = self.worker();
         let before = worker.due;
-        worker.take(batch, now, haste);
+        worker.take(batch, now, sender);
         self.note_awaited(&worker);
         if worker.is_overlooked() {
             // The sync ended before the timer was told to look for its end.
-            worker.dispatch();
+            worker.dispatch(now, sender);
             self.note_awaited(&worker);
         }
         if worker.due != before && worker.due.is_some() {
@@ -146,11 +146,11 @@ impl SourceIntake {
 
 impl Intake for SourceIntake {
     fn take(&self, batch: RecordBatch) {
-        self.take_for(batch, Haste::None);
+        self.take_from(batch, Told::Later);
     }
 
-    fn take_awaited(&self, batch: RecordBatch) {
-        self.take_for(batch, Haste::Awaited);
+    fn take_promptly(&self, batch: RecordBatch) {
+        self.take_from(batch, Told::AtOnce);
     }
 
     async fn room(&self) {

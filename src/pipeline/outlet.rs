@@ -19,11 +19,14 @@ use crate::spool::{Queue, Reserved};
 const FIRST_CAPACITY: usize = 4 << 10;
 
 /// Blocks that come at longer intervals are compressed where they were written: the bytes are in that core's cache, and no
-/// other thread has to be woken. It takes a tenth of the time or so.
+/// other thread has to be woken. Meanwhile the worker's connections wait, a tenth of the time or so.
 const SELDOM: Duration = Duration::from_millis(4);
 
-/// A block up to this size takes no longer than to wake another thread.
+/// A block up to this size takes no longer to compress than another thread takes to wake.
 const LITTLE: usize = 16 << 10;
+
+/// A larger one, a record of megabytes, would keep the worker's connections waiting.
+const LARGE: usize = 2 * BLOCK_SIZE;
 
 /// How the blocks of one sink are kept and sealed.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +57,8 @@ pub(super) struct Outlet {
     awaited: bool,
     /// Sealed, not yet dispatched.
     sealed: Vec<OpenBlock>,
-    /// When the last record came.
-    now: Moment,
-    /// The same when a block was compressed last.
-    compressed: Option<Moment>,
+    /// When a block that is to be compressed was handed on last.
+    handed_on: Option<Moment>,
     pool: Arc<Pool>,
     notes: Notes,
     names: NameTally,
@@ -72,13 +73,13 @@ struct NameTally {
     time_of_receipt: u64,
 }
 
-/// Whether somebody waits while blocks are handed on.
+/// When the sender of a batch is told that it has been taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// Nobody.
-    None,
-    /// A sender that is told as soon as the batch is taken.
-    Awaited,
+pub(super) enum Told {
+    /// As soon as it is.
+    AtOnce,
+    /// When its blocks are safe, or never.
+    Later,
 }
 
 /// What became of a record that was given to an outlet.
@@ -110,8 +111,7 @@ impl Outlet {
             open_bytes: 0,
             awaited: false,
             sealed: Vec::new(),
-            now: Moment::ZERO,
-            compressed: None,
+            handed_on: None,
             pool,
             notes: Notes::default(),
             names: NameTally::default(),
@@ -172,7 +172,6 @@ impl Outlet {
             return Appended::Malformed;
         }
         block.note(record.time, record.map.len() as u64, tickets);
-        self.now = now;
         self.awaited |= !tickets.is_empty() && tickets.await_durability();
         let full = block.plain.len() >= BLOCK_SIZE;
         let until = self.due(&self.open[0]);
@@ -264,9 +263,9 @@ impl Outlet {
     }
 
     /// Hands the sealed blocks to the queue, where they take their places in this order whenever they are compressed: here
-    /// if they are little, or come seldom and nobody waits; else on a blocking thread. Must be called within a tokio
-    /// runtime, after the records' `open` counts are in the ledger.
-    pub(super) fn dispatch(&mut self, haste: Haste) {
+    /// if they are little, or come seldom and no sender waits for that; else on a blocking thread. Must be called within a
+    /// tokio runtime, after the records' `open` counts are in the ledger.
+    pub(super) fn dispatch(&mut self, now: Moment, sender: Told) {
         self.report();
         for block in self.sealed.drain(..) {
             let (meta, plain) = block.seal();
@@ -293,9 +292,10 @@ impl Outlet {
                 }
                 pool.give_back(plain);
             };
-            let before = self.compressed.replace(self.now);
-            let seldom = before.is_none_or(|before| self.now.saturating_sub(before) >= SELDOM);
-            let here = compression.is_quick() && (len <= LITTLE || (seldom && haste == Haste::None));
+            let before = self.handed_on.replace(now);
+            let seldom = before.is_none_or(|before| now.saturating_sub(before) >= SELDOM);
+            let is_free = seldom && len <= LARGE && sender == Told::Later;
+            let here = compression.is_quick() && (len <= LITTLE || is_free);
             if here { job() } else { self.pool.run(job) }
         }
     }

@@ -183,23 +183,40 @@ async fn a_full_sink_stops_only_the_sources_that_route_to_it() {
     rig.check_books();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_block_that_comes_seldom_is_ready_when_its_batch_is_taken() {
-    let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::Zstd(1));
-    let full = || batch(&[of("web", &"x".repeat(300_000))], Tickets::none());
-    for blocks in 1..4 {
-        rig.intakes[0].take(full());
-        assert_eq!(rig.queues[0].lanes()[0].ready_blocks, blocks);
-        tokio::time::advance(Duration::from_millis(10)).await;
-    }
-    // Whichever thread it is, all come and in their order.
-    for _ in 0..3 {
-        rig.intakes[0].take_awaited(full());
-        rig.intakes[0].take(full());
-    }
-    rig.intakes[0].finish();
-    assert_eq!(rig.take_all(0).await.len(), 9);
-    rig.check_books();
+#[test]
+fn blocks_that_come_seldom_are_compressed_where_they_were_written_unless_their_sender_waits() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build().expect("a runtime");
+    runtime.block_on(async {
+        // The only other thread is taken.
+        let (release, taken) = mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || taken.recv());
+        let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::Zstd(1));
+        let (intake, mut sent) = (&rig.intakes[0], Vec::new());
+        let mut full = |letter: &str, len| {
+            sent.push((letter.to_owned(), len));
+            batch(&[of("web", &letter.repeat(len))], Tickets::none())
+        };
+        let ready = || rig.queues[0].lanes().first().map_or(0, |lane| lane.ready_blocks);
+        let pause = || tokio::time::advance(Duration::from_millis(10));
+        intake.take(full("a", 300_000));
+        pause().await;
+        intake.take(full("b", 300_000));
+        assert_eq!(ready(), 2, "they came seldom");
+        intake.take(full("c", 300_000));
+        assert_eq!(ready(), 2, "it came soon after another");
+        pause().await;
+        intake.take_promptly(full("d", 300_000));
+        pause().await;
+        intake.take(full("e", 3_000_000));
+        drop(release);
+        let lines = rig.take_all(0).await;
+        let came: Vec<_> = lines.iter().map(|(_, line)| (line[line.len() - 4], line.len())).collect();
+        let want: Vec<_> =
+            sent.iter().map(|(letter, len)| (letter.as_bytes()[0], lines[0].1.len() - 300_000 + len)).collect();
+        assert_eq!(came, want, "in their order, whichever thread it was");
+        rig.check_books();
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::outlet::{Appended, Haste, NONE, Outlet};
+use super::outlet::{Appended, NONE, Outlet, Told};
 use super::undecodable::Undecodable;
 use crate::encode::{Count, Moment};
 use crate::ledger::Ledger;
@@ -184,7 +184,7 @@ impl Worker {
         self.outlets = outlets.into_iter().zip(kept).map(in_place).collect();
         for mut left in before.into_iter().flatten() {
             left.seal_all();
-            left.dispatch(Haste::None);
+            left.dispatch(now, Told::Later);
         }
         self.tally = Tally::of(routes.len(), self.outlets.len());
         self.gates = gates(&self.outlets, &self.gates);
@@ -193,13 +193,13 @@ impl Worker {
         if let Some(join) = join {
             self.join_by(join, now);
         }
-        self.dispatch();
+        self.dispatch(now, Told::Later);
         // Times may have become shorter.
         self.due = Some(now);
     }
 
     /// Joins and routes a batch.
-    pub(super) fn take(&mut self, batch: RecordBatch, now: Moment, haste: Haste) {
+    pub(super) fn take(&mut self, batch: RecordBatch, now: Moment, sender: Told) {
         let mut joined = std::mem::take(&mut self.joined);
         match &mut self.joiner {
             Some(joiner) => {
@@ -211,7 +211,7 @@ impl Worker {
             None => joined.push(batch),
         }
         self.route_all(joined, now);
-        self.dispatch_in(haste);
+        self.dispatch(now, sender);
     }
 
     /// Nothing will come any more: lets partial lines go and seals every block.
@@ -222,7 +222,7 @@ impl Worker {
         }
         self.route_all(joined, now);
         self.outlets.iter_mut().for_each(Outlet::seal_all);
-        self.dispatch();
+        self.dispatch(now, Told::Later);
     }
 
     /// Whether a sender waits until a record in an open block is durable.
@@ -354,17 +354,13 @@ impl Worker {
     }
 
     /// A sync has ended. What all workers have that waits for one goes into the next, whoever of them is told first.
-    pub(super) fn synced(&mut self) {
+    pub(super) fn synced(&mut self, now: Moment) {
         self.outlets.iter_mut().for_each(Outlet::seal_awaited_now);
-        self.dispatch();
+        self.dispatch(now, Told::Later);
     }
 
     /// Hands sealed blocks on.
-    pub(super) fn dispatch(&mut self) {
-        self.dispatch_in(Haste::None);
-    }
-
-    fn dispatch_in(&mut self, haste: Haste) {
+    pub(super) fn dispatch(&mut self, now: Moment, sender: Told) {
         self.tell_joined();
         self.outlets.iter_mut().for_each(Outlet::seal_awaited);
         while self.outlets.iter().map(Outlet::open_bytes).sum::<usize>() > self.open_limit {
@@ -372,7 +368,7 @@ impl Worker {
                 outlet.seal_largest();
             }
         }
-        self.outlets.iter_mut().for_each(|outlet| outlet.dispatch(haste));
+        self.outlets.iter_mut().for_each(|outlet| outlet.dispatch(now, sender));
     }
 
     /// Joins by another config.
@@ -416,7 +412,7 @@ impl Worker {
                 self.due_by(due);
             }
         }
-        self.dispatch();
+        self.dispatch(now, Told::Later);
     }
 
     fn due_by(&mut self, due: Moment) {

@@ -19,8 +19,8 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// `ack: received` may be told.
     fn take(&self, batch: RecordBatch);
 
-    /// The same for a sender that is told as soon as this returns: what can be done later is.
-    fn take_awaited(&self, batch: RecordBatch) {
+    /// The same for a sender that is told as soon as this returns: what another thread can do is left to it.
+    fn take_promptly(&self, batch: RecordBatch) {
         self.take(batch);
     }
 

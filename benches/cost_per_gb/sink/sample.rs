@@ -13,10 +13,12 @@ use crate::floor::calls::{self, Block, Calls, Rhythm};
 use crate::machine;
 use crate::scenario::{LogJson, Rate, Scenario};
 
-/// Bytes of lines, and of messages, that are enough: more than a cache holds.
+/// Bytes of lines, and of messages, that are enough: more than a cache holds. At a rate, caches are cold anyway, and some
+/// blocks are enough.
 const ENOUGH: u64 = 32 << 20;
+const SOME: u64 = 1 << 20;
 
-/// At a rate, what came in so much time is enough.
+/// What comes in so much time is enough as well.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
 /// CPU seconds for all that arrived.
@@ -26,30 +28,40 @@ const LONG_ENOUGH: Duration = Duration::from_secs(2);
 pub(super) fn calls(kept: &Kept, arrived: &Arrived, scenario: &Scenario) -> Calls {
     let in_lines = scenario.has_archive() && scenario.log_json != LogJson::Raw;
     let scaled = |calls: Calls, all: u64, sample: u64| calls.map(|seconds| seconds * all as f64 / sample.max(1) as f64);
-    // At a rate the router has the cores to itself most of the time.
-    let rhythm = |all: u64| match (scenario.rate, scenario.time) {
-        (Rate::Saturated, _) => Rhythm::Saturated(scenario.threads.unwrap_or(usize::MAX).min(machine::cores())),
-        (_, None) => Rhythm::Saturated(1),
-        (_, Some(time)) => Rhythm::Paced(all.max(1) as f64 / time.as_secs_f64()),
-    };
-    let (line_rhythm, message_rhythm) = (rhythm(arrived.s3.bytes), rhythm(arrived.cloudwatch.bytes));
-    let lines = lines(kept, enough(line_rhythm), |line| match scenario.log_json {
+    let (all_lines, all_messages) = (arrived.s3.bytes, arrived.cloudwatch.bytes);
+    let lines = lines(kept, enough(scenario, all_lines), |line| match scenario.log_json {
         LogJson::Raw => None,
         LogJson::Nest => log(line),
         LogJson::Lift => Some(0..line.len()),
     });
-    let (messages, bodies) = messages(kept, enough(message_rhythm), |message| log(message).filter(|_| !in_lines));
-    let on_lines = calls::on_lines(&lines.blocks, scenario.objects, line_rhythm);
-    let on_messages = calls::on_messages(&messages.blocks, &bodies, scenario.bodies, message_rhythm);
-    scaled(on_lines, arrived.s3.bytes, lines.bytes)
-        .with(scaled(on_messages, arrived.cloudwatch.bytes, messages.bytes), |a, b| a + b)
+    let (messages, bodies) =
+        messages(kept, enough(scenario, all_messages), |message| log(message).filter(|_| !in_lines));
+    let on_lines = calls::on_lines(&lines.blocks, scenario.objects, rhythm(scenario, lines.bytes, all_lines));
+    let rhythm = rhythm(scenario, messages.bytes, all_messages);
+    let on_messages = calls::on_messages(&messages.blocks, &bodies, scenario.bodies, rhythm);
+    scaled(on_lines, all_lines, lines.bytes).with(scaled(on_messages, all_messages, messages.bytes), |a, b| a + b)
 }
 
-/// Bytes that are enough.
-fn enough(rhythm: Rhythm) -> u64 {
-    match rhythm {
-        Rhythm::Saturated(_) => ENOUGH,
-        Rhythm::Paced(rate) => ENOUGH.min((rate * LONG_ENOUGH.as_secs_f64()) as u64),
+/// How long the scenario sends, if it does at a rate.
+fn paced(scenario: &Scenario) -> Option<Duration> {
+    scenario.time.filter(|_| scenario.rate != Rate::Saturated)
+}
+
+/// Bytes of a sample of all these that are enough.
+fn enough(scenario: &Scenario, all: u64) -> u64 {
+    let in_time = |time: Duration| (all as f64 * LONG_ENOUGH.as_secs_f64() / time.as_secs_f64()) as u64;
+    paced(scenario).map_or(ENOUGH, |time| in_time(time).clamp(SOME, ENOUGH))
+}
+
+/// How a sample of so many bytes goes through: at a rate, as quickly as all came, and on one thread, since the router has
+/// the cores to itself most of the time.
+fn rhythm(scenario: &Scenario, sample: u64, all: u64) -> Rhythm {
+    match paced(scenario) {
+        Some(time) => Rhythm::Paced(time.mul_f64((sample as f64 / all.max(1) as f64).min(1.0))),
+        None if scenario.rate == Rate::Saturated => {
+            Rhythm::Saturated(scenario.threads.unwrap_or(usize::MAX).min(machine::cores()))
+        }
+        None => Rhythm::Saturated(1),
     }
 }
 

@@ -363,8 +363,8 @@ impl<'a, R: AsyncRead + Unpin, I: Intake> Reading<'a, R, I> {
                     batch.tickets = ticket.clone().into();
                 }
                 match self.claim {
-                    Some(_) => self.intake.take_awaited(batch),
-                    None => self.intake.take(batch),
+                    Some(Claim::Received(_)) => self.intake.take_promptly(batch),
+                    Some(Claim::Ticket(_)) | None => self.intake.take(batch),
                 }
             }
             Some(Found::End) => match self.claim.take() {
