@@ -9,16 +9,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::simulate::{Arrival, Sample, Simulation};
+use super::written::{Written, shown};
 use super::{ConfigArg, UsageError};
 use crate::clock::Clock;
 use crate::config::Plan;
+use crate::config::file::Metadata;
 use crate::config::value::parse_time;
 use crate::encode::partition::NameNotes;
 use crate::record::UnixNanos;
 use crate::route::{Explanation, Reason, RouteExplanation, Verdict};
-
-/// Characters of a line that are shown.
-const SHOWN: usize = 2000;
 
 /// Longest record that is read; a forward frame has 8 MiB at most.
 const MAX_RECORD: u64 = 8 << 20;
@@ -49,9 +48,9 @@ pub(crate) fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let now = Clock::start().unix();
     let time =
         args.time.as_deref().map_or(Ok(now), parse_time).map_err(|error| UsageError(format!("--time: {error}")))?;
-    let mut text = String::new();
-    stdin().lock().take(MAX_RECORD).read_to_string(&mut text).map_err(|error| UsageError(error.to_string()))?;
-    let record = parse(&text).map_err(UsageError)?;
+    let mut bytes = Vec::new();
+    stdin().lock().take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(|error| UsageError(error.to_string()))?;
+    let record = text(bytes).and_then(|text| parse(&text)).map_err(UsageError)?;
     let sample = Sample::new(&args.tag, &source, time, &record);
     let mut simulation = Simulation::new(plan);
     write(&mut simulation, &sample, &mut stdout().lock())?;
@@ -69,8 +68,16 @@ pub(super) fn source(plan: &Plan, asked: Option<&str>) -> Result<String, String>
     }
 }
 
+const EXAMPLE: &str = "write for example {\"log\": \"ERROR boom\"}";
+
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() as u64 > MAX_RECORD {
+        return Err(format!("the record on standard input is longer than {} MiB", MAX_RECORD >> 20));
+    }
+    String::from_utf8(bytes).map_err(|error| format!("the record on standard input is no UTF-8 ({error}); {EXAMPLE}"))
+}
+
 fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    const EXAMPLE: &str = "write for example {\"log\": \"ERROR boom\"}";
     match serde_json::from_str(text) {
         Ok(Value::Object(record)) => Ok(record),
         Ok(_) => Err(format!("the record on standard input is JSON, but no object; {EXAMPLE}")),
@@ -81,7 +88,7 @@ fn parse(text: &str) -> Result<Map<String, Value>, String> {
 
 fn write(simulation: &mut Simulation, sample: &Sample, out: &mut dyn Write) -> io::Result<()> {
     let explanation = simulation.explain(sample);
-    write_record(sample, &explanation, out)?;
+    write_record(sample, &explanation, simulation.plan(), out)?;
     let mut taken_by = "";
     for (index, route) in explanation.routes.iter().enumerate() {
         write_route(index, route, taken_by, simulation.plan(), out)?;
@@ -93,6 +100,9 @@ fn write(simulation: &mut Simulation, sample: &Sample, out: &mut dyn Write) -> i
     writeln!(out)?;
     for arrival in &outcome.sinks {
         write_arrival(arrival, out)?;
+        if let Some(sink) = simulation.plan().sinks.iter().find(|sink| sink.name == arrival.sink) {
+            write_written(&Written::by(&sink.kind, &sample.record()), out)?;
+        }
     }
     if outcome.sinks.is_empty() {
         writeln!(out, "no sink takes the record: it is dropped on purpose, and counted")?;
@@ -100,21 +110,24 @@ fn write(simulation: &mut Simulation, sample: &Sample, out: &mut dyn Write) -> i
     Ok(())
 }
 
-fn write_record(sample: &Sample, explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
+fn write_record(sample: &Sample, explanation: &Explanation, plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     let tag = &sample.tag;
-    writeln!(out, "tag        {}", tag.as_str())?;
+    writeln!(out, "tag        {}", shown(tag.as_str()))?;
     match tag.container() {
         "" => writeln!(
             out,
             "           no FireLens tag (<container>-firelens-<task id>): container and task_id are empty"
         )?,
-        container => writeln!(out, "           container {container}, task_id {}", tag.task_id())?,
+        container => writeln!(out, "           container {}, task_id {}", shown(container), shown(tag.task_id()))?,
     }
     writeln!(out, "source     {}", sample.source)?;
     writeln!(out, "time       {}", rfc3339(sample.time))?;
     match &explanation.level {
         Some((level, origin)) => writeln!(out, "level      {level}, from {origin}")?,
         None => writeln!(out, "level      none: nothing in the record tells it")?,
+    }
+    if plan.metadata == Metadata::Ecs {
+        writeln!(out, "metadata   ecs: in a task, its ecs_* fields come to this record")?;
     }
     writeln!(out)
 }
@@ -171,13 +184,19 @@ fn write_arrival(arrival: &Arrival, out: &mut dyn Write) -> io::Result<()> {
     if let Some(to) = &arrival.divert {
         writeln!(out, "     while its queue is full, {to} takes such records instead")?;
     }
-    for text in &arrival.written {
-        match text.char_indices().nth(SHOWN) {
-            None => writeln!(out, "     as {text}")?,
-            Some((end, _)) => writeln!(out, "     as {} … ({} bytes in all)", &text[..end], text.len())?,
+    Ok(())
+}
+
+fn write_written(written: &Written, out: &mut dyn Write) -> io::Result<()> {
+    let Written { texts, remarks } = written;
+    for (n, text) in texts.iter().enumerate() {
+        match (texts.len(), text.as_str()) {
+            (1, " ") => writeln!(out, "     as a space, since an event may not be empty")?,
+            (1, text) => writeln!(out, "     as {}", shown(text))?,
+            (all, text) => writeln!(out, "     as event {} of {all}: {}", n + 1, shown(text))?,
         }
     }
-    Ok(())
+    remarks.iter().try_for_each(|remark| writeln!(out, "     {remark}"))
 }
 
 #[cfg(test)]
@@ -260,23 +279,49 @@ mod tests {
     "#);
     }
 
+    /// What `explain` says below the routes.
+    fn written(sinks: &str, record: &str) -> String {
+        let config = format!(
+            "sources: {{forward: {{listen: ['tcp://127.0.0.1:0']}}}}\nroutes: [{{name: all, to: [a]}}]\nmetadata: none\n{sinks}"
+        );
+        let host = Host { vars: &|_| None, memory_limit: None };
+        let plan = config::load("c.yaml", &config, &host).expect("a config");
+        let sample = Sample::new("t\u{1b}[2J", "forward", 0, &parse(record).expect("JSON"));
+        let mut out = Vec::new();
+        write(&mut Simulation::new(plan), &sample, &mut out).expect("a Vec takes all");
+        let out = String::from_utf8(out).expect("UTF-8");
+        assert!(!out.contains(|c: char| c.is_control() && c != '\n'), "{out:?}");
+        out.split_once("takes it").expect("a sink takes it").1.to_owned()
+    }
+
     #[test]
     fn shows_what_a_sink_writes_of_the_record() {
-        let config = "sources: {forward: {listen: ['tcp://127.0.0.1:0']}}\n\
-                      routes: [{name: all, to: [watched, archive]}]\n\
-                      sinks:\n  watched: {type: cloudwatch_logs, log_group: g, log_stream: s, fields: {drop: [noise]}}\n  \
-                      archive: {type: file, path: /archive, fields: {keep: [log]}}\n";
-        let host = Host { vars: &|_| None, memory_limit: None };
-        let plan = config::load("c.yaml", config, &host).expect("a config");
-        let record = r#"{"log":"plain \"text\"","noise":1,"name":"a"}"#;
-        let sample = Sample::new("t", "forward", 0, &parse(record).expect("JSON"));
-        let arrivals = Simulation::new(plan).run(&sample).sinks;
-        let written: Vec<_> = arrivals.iter().map(|arrival| arrival.written.concat()).collect();
+        let record = r#"{"log":"plain \"text\"","noise":1,"name":"a","time":"noon"}"#;
+        insta::assert_snapshot!(written("sinks: {a: {type: stdout, fields: {drop: [noise]}}}", record), @r#"
+
+         as {"time":"1970-01-01T00:00:00.000000000Z","tag":"t\u001b[2J","log":"plain \"text\"","name":"a","record_time":"noon"}
+         keys that stood twice, or were `time` or `tag`, were dropped or renamed
+    "#);
+    }
+
+    #[test]
+    fn events_are_shown_on_a_line_each_and_do_nothing_to_a_terminal() {
+        let sink = |more: &str| {
+            format!("sinks: {{a: {{type: cloudwatch_logs, log_group: g, log_stream: s, message: log{more}}}}}")
+        };
         assert_eq!(
-            written[0],
-            r#"{"time":"1970-01-01T00:00:00.000000000Z","tag":"t","log":"plain \"text\"","name":"a"}"#
+            written(&sink(""), r#"{"log":"\u001b[31mred\u001b[0m\narchive takes it \u009b \u202e"}"#),
+            " under g:s\n     as \\u{1b}[31mred\\u{1b}[0m\\narchive takes it \\u{9b} \\u{202e}\n"
         );
-        assert_eq!(written[1], r#"{"time":"1970-01-01T00:00:00.000000000Z","tag":"t","log":"plain \"text\""}"#);
+        assert_eq!(
+            written(&sink(""), r#"{"log":""}"#),
+            " under g:s\n     as a space, since an event may not be empty\n"
+        );
+        let long = format!(r#"{{"log":"{}"}}"#, "long ".repeat(300_000));
+        let split = written(&sink(""), &long);
+        assert!(split.contains("as event 1 of 2: long ") && split.contains("(1048550 bytes in all)"), "{split}");
+        assert!(split.ends_with("may be, and split\n"), "{split}");
+        assert!(written(&sink(", oversize: truncate"), &long).ends_with("may be, and cut\n"));
     }
 
     #[test]
@@ -285,5 +330,7 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.contains(message) && error.contains("for example"), "{error}");
         }
+        assert!(text(vec![0xff]).is_err_and(|error| error.contains("no UTF-8") && error.contains("for example")));
+        assert!(text(vec![b' '; 9 << 20]).is_err_and(|error| error.contains("longer than 8 MiB")));
     }
 }

@@ -19,6 +19,7 @@ mod simulate;
 mod spool;
 mod test;
 mod version;
+mod written;
 
 use std::io;
 use std::process::ExitCode;

@@ -1,11 +1,9 @@
-//! One record through the rules, the names and the encoders, as `run` would take it, without sources and sinks.
+//! One record through the rules and the names, as `run` would take it, without sources and sinks.
 
 use crate::cli::record_json;
 use crate::config::Plan;
-use crate::encode::entries::entries;
 use crate::encode::partition::NameNotes;
-use crate::encode::{Encoder, Partition, Partitioner};
-use crate::record::json::unescape;
+use crate::encode::{Partition, Partitioner};
 use crate::record::{Record, Tag, UnixNanos};
 use crate::route::{Decision, Explanation, Router};
 
@@ -67,8 +65,6 @@ pub(crate) struct Arrival {
     pub(crate) notes: NameNotes,
     /// The sink that takes it instead when this one is full.
     pub(crate) divert: Option<String>,
-    /// What it becomes there: a line, or messages of events.
-    pub(crate) written: Vec<String>,
 }
 
 /// A plan's rules and templates, compiled.
@@ -77,7 +73,6 @@ pub(crate) struct Simulation {
     plan: Plan,
     router: Router,
     partitioners: Vec<Partitioner>,
-    encoders: Vec<Encoder>,
 }
 
 impl Simulation {
@@ -85,8 +80,7 @@ impl Simulation {
     pub(crate) fn new(plan: Plan) -> Self {
         let router = Router::compile(&plan.routes, plan.levels.clone()).expect("a plan's conditions compile");
         let partitioners = plan.sinks.iter().map(|sink| sink.kind.partitioner(&plan.levels)).collect();
-        let encoders = plan.sinks.iter().map(|sink| sink.kind.encoder()).collect();
-        Self { plan, router, partitioners, encoders }
+        Self { plan, router, partitioners }
     }
 
     /// The plan.
@@ -112,8 +106,7 @@ impl Simulation {
             let sink = &plan.sinks[index];
             let divert = sink.divert.and_then(|to| plan.sinks.get(to)).map(|to| to.name.clone());
             let (name, kind) = (name(partition), sink.kind.type_name());
-            let written = written(&mut self.encoders[index], &record);
-            sinks.push(Arrival { sink: sink.name.clone(), kind, name, notes, divert, written });
+            sinks.push(Arrival { sink: sink.name.clone(), kind, name, notes, divert });
         }
         Outcome { routes, sinks }
     }
@@ -124,15 +117,5 @@ fn name(partition: &Partition) -> String {
         Partition::Prefix(prefix) => prefix.to_string(),
         Partition::Stream { group, stream } => format!("{group}:{stream}"),
         Partition::Whole => String::new(),
-    }
-}
-
-fn written(encoder: &mut Encoder, record: &Record<'_>) -> Vec<String> {
-    let mut out = Vec::new();
-    encoder.encode(record, &mut out);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match encoder {
-        Encoder::Ndjson(_) => vec![text(out.trim_ascii_end())],
-        Encoder::Entries(_) => entries(&out).map(|entry| text(&unescape(entry.escaped))).collect(),
     }
 }

@@ -105,7 +105,6 @@ mod tests {
             name: (*name).into(),
             notes: NameNotes::default(),
             divert: None,
-            written: Vec::new(),
         };
         Outcome {
             routes: routes.iter().map(|route| (*route).into()).collect(),
