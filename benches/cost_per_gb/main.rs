@@ -127,8 +127,8 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
         }
     };
     say(&report::heading(), true);
-    for row in rows {
-        let measured = median(options, row)?;
+    for (row, runs) in rows.iter().zip(rounds(options, rows)?) {
+        let measured = median(options, row, runs)?;
         for fault in &measured.faults {
             eprintln!("{}: {fault}", measured.scenario.name);
         }
@@ -173,13 +173,30 @@ fn run(options: &Options, rows: &[Row], prices: &Prices) -> Result<bool, Box<dyn
     Ok(right)
 }
 
-/// The run of the median CPU time; one that failed goes before all.
-fn median(options: &Options, row: &Row) -> Result<Measured, Box<dyn Error>> {
-    let runs = (0..options.repeat).map(|_| measure(&options.logweir, &row.scenario, options.seed, !options.no_floor));
-    let mut runs = runs.collect::<Result<Vec<_>, _>>().map_err(|error| format!("{}: {error}", row.scenario.name))?;
+/// The runs of each scenario in all rounds but the last. In rounds, all scenarios see the same quarter of an hour: what
+/// compares two of them does not compare two moments of a busy machine.
+fn rounds(options: &Options, rows: &[Row]) -> Result<Vec<Vec<Measured>>, Box<dyn Error>> {
+    let mut runs = vec![Vec::new(); rows.len()];
+    for round in 1..options.repeat {
+        eprintln!("round {round} of {}", options.repeat);
+        for (row, runs) in rows.iter().zip(&mut runs) {
+            runs.push(once(options, row)?);
+        }
+    }
+    Ok(runs)
+}
+
+/// The run of the median CPU time, one more included; one that failed goes before all.
+fn median(options: &Options, row: &Row, mut runs: Vec<Measured>) -> Result<Measured, Box<dyn Error>> {
+    runs.push(once(options, row)?);
     runs.sort_by(|a, b| a.cpu.total().total_cmp(&b.cpu.total()));
     let at = runs.iter().position(|run| !run.faults.is_empty()).unwrap_or(runs.len() / 2);
     Ok(runs.swap_remove(at))
+}
+
+fn once(options: &Options, row: &Row) -> Result<Measured, String> {
+    measure(&options.logweir, &row.scenario, options.seed, !options.no_floor)
+        .map_err(|error| format!("{}: {error}", row.scenario.name))
 }
 
 fn sources(prices: &Prices) -> Vec<(String, String)> {

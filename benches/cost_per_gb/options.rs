@@ -95,7 +95,7 @@ pub(crate) struct Options {
     /// The router's `memory:`
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     memory: ByteSize,
-    /// Each scenario so often; the run with the median CPU time is reported
+    /// So many rounds through the scenarios; of each, the run with the median CPU time is reported
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) repeat: u16,
     /// Leave out the floor: what this machine needs at least for each scenario
