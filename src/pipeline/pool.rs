@@ -10,8 +10,8 @@ use crate::encode::BLOCK_SIZE;
 /// Buffers kept for the next blocks, of all sinks and sources together: a MiB or two, however many there are.
 const POOLED: usize = 4;
 
-/// Blocks that wait to be compressed, or are: enough for a few cores, and 1 to 2 MiB of buffers. A queue that drops its oldest
-/// counts them no longer when it drops them, so they need a bound of their own.
+/// Blocks that wait to be compressed, or are: enough for a few cores, and 1 to 2 MiB of buffers. A queue that drops its
+/// oldest counts them no longer when it drops them, so they need a bound of their own.
 const JOBS: usize = 4;
 
 /// Buffers and places.
