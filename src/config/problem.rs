@@ -1,5 +1,6 @@
 //! What is wrong in a config, and where: every mistake of one run, printed with the line that holds it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A place in the text.
@@ -73,9 +74,9 @@ impl fmt::Display for Problems {
                 write!(f, ":{}:{}", at.line, at.column)?;
             }
             if !problem.path.is_empty() {
-                write!(f, ": {}", problem.path)?;
+                write!(f, ": {}", printable(&problem.path))?;
             }
-            writeln!(f, ": {}", problem.message)?;
+            writeln!(f, ": {}", printable(&problem.message))?;
             if let (Some(at), Some(line)) = (problem.at, excerpt) {
                 write_excerpt(f, at, line)?;
             }
@@ -85,6 +86,17 @@ impl fmt::Display for Problems {
             n => write!(f, "{n} errors"),
         }
     }
+}
+
+/// Names and values that are quoted from the config do nothing to the terminal; line feeds are the message's own.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() && c != '\n';
+    if !text.contains(is_odd) {
+        return text.into();
+    }
+    let mut out = String::new();
+    text.chars().for_each(|c| if is_odd(c) { out.extend(c.escape_default()) } else { out.push(c) });
+    out.into()
 }
 
 /// The line with a caret below the place; long lines are cut around it.
@@ -161,6 +173,14 @@ mod tests {
         let problem = Problem { at, path: "auth".into(), message: "no".into() };
         let printed = Problems::new("f", "auth: {shared_key: hunter2}\n", vec![problem]).to_string();
         assert_eq!(printed, "error: f:1:1: auth: no\n1 error");
+    }
+
+    #[test]
+    fn prints_no_control_character_of_a_name() {
+        let problem =
+            Problem { at: None, path: "a\u{9b}".into(), message: "`all\u{1b}[31m` is no sink\nat all".into() };
+        let printed = Problems::new("f", "", vec![problem]).to_string();
+        assert_eq!(printed, "error: f: a\\u{9b}: `all\\u{1b}[31m` is no sink\nat all\n1 error");
     }
 
     #[test]
