@@ -27,6 +27,7 @@
 //! - [`cli`]: one file a subcommand.
 //! - [`http`]: one small HTTP GET.
 //! - [`seldom`]: lines of the log that may come often.
+//! - [`terminal`]: text of records and configs, printed so that it does nothing to a terminal.
 //! - [`clock`]: monotonic moments and the time of day.
 //! - [`watchdog`]: blocking work that does not come back.
 //!
@@ -59,4 +60,5 @@ pub mod seldom;
 pub mod sink;
 pub mod source;
 pub mod spool;
+pub mod terminal;
 pub mod watchdog;

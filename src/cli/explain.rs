@@ -172,7 +172,7 @@ fn write_reason(reason: &Reason, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn write_arrival(arrival: &Arrival, out: &mut dyn Write) -> io::Result<()> {
-    let name = if arrival.name.is_empty() { String::new() } else { format!(" under {}", arrival.name) };
+    let name = if arrival.name.is_empty() { String::new() } else { format!(" under {}", shown(&arrival.name)) };
     writeln!(out, "{} ({}) takes it{name}", arrival.sink, arrival.kind)?;
     let NameNotes { missing, replaced, overflowed: _, time_of_receipt: _ } = arrival.notes;
     if missing {
@@ -322,6 +322,14 @@ mod tests {
         assert!(split.contains("as event 1 of 2: long ") && split.contains("(1048550 bytes in all)"), "{split}");
         assert!(split.ends_with("may be, and split\n"), "{split}");
         assert!(written(&sink(", oversize: truncate"), &long).ends_with("may be, and cut\n"));
+        let divert = written(
+            "dead_letters: {to: b}\n\
+             sinks: {a: {type: cloudwatch_logs, log_group: g, log_stream: s, oversize: divert}, b: {type: file, path: /b}}",
+            &long,
+        );
+        assert!(divert.ends_with("may be: it goes to the dead letters\n"), "{divert}");
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(70), "]".repeat(70));
+        assert!(written("sinks: {a: {type: stdout}}", &deep).contains("counted as `malformed`"));
     }
 
     #[test]

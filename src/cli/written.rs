@@ -5,6 +5,7 @@ use crate::encode::entries::{MAX_MESSAGE, entries};
 use crate::encode::{Encoder, Notes};
 use crate::record::Record;
 use crate::record::json::unescape;
+use crate::terminal::harmless;
 
 /// Characters of a text that are shown.
 const SHOWN: usize = 2000;
@@ -46,21 +47,10 @@ fn remarks(notes: Notes, too_long: bool) -> Vec<&'static str> {
     all.into_iter().filter_map(|(holds, remark)| holds.then_some(remark)).collect()
 }
 
-/// A text of a record that does nothing to a terminal and stays on its line, not longer than is read.
+/// A text of a record, not longer than is read.
 pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(SHOWN) {
-        match c {
-            // Marks that turn the direction of what stands behind.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                shown.extend(c.escape_default())
-            }
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
+    match text.char_indices().nth(SHOWN) {
+        None => harmless(text),
+        Some((end, _)) => format!("{} … ({} bytes in all)", harmless(&text[..end]), text.len()),
     }
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push_str(&format!(" … ({} bytes in all)", text.len()));
-    }
-    shown
 }

@@ -1,7 +1,8 @@
 //! What is wrong in a config, and where: every mistake of one run, printed with the line that holds it.
 
-use std::borrow::Cow;
 use std::fmt;
+
+use crate::terminal::harmless;
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,9 +75,11 @@ impl fmt::Display for Problems {
                 write!(f, ":{}:{}", at.line, at.column)?;
             }
             if !problem.path.is_empty() {
-                write!(f, ": {}", printable(&problem.path))?;
+                write!(f, ": {}", harmless(&problem.path))?;
             }
-            writeln!(f, ": {}", printable(&problem.message))?;
+            // Names and values are quoted from the config; line feeds are the message's own.
+            let message: Vec<String> = problem.message.split('\n').map(harmless).collect();
+            writeln!(f, ": {}", message.join("\n"))?;
             if let (Some(at), Some(line)) = (problem.at, excerpt) {
                 write_excerpt(f, at, line)?;
             }
@@ -86,17 +89,6 @@ impl fmt::Display for Problems {
             n => write!(f, "{n} errors"),
         }
     }
-}
-
-/// Names and values that are quoted from the config do nothing to the terminal; line feeds are the message's own.
-fn printable(text: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| c.is_control() && c != '\n';
-    if !text.contains(is_odd) {
-        return text.into();
-    }
-    let mut out = String::new();
-    text.chars().for_each(|c| if is_odd(c) { out.extend(c.escape_default()) } else { out.push(c) });
-    out.into()
 }
 
 /// The line with a caret below the place; long lines are cut around it.

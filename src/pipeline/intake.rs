@@ -122,6 +122,7 @@ impl SourceIntake {
         self.0.finished.store(true, Ordering::Release);
     }
 
+    /// Has the worker take a batch, and its timer look at what is due anew.
     fn take_from(&self, batch: RecordBatch, sender: Told) {
         debug_assert!(batch.is_sound());
         let now = self.0.clock.now();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::encode::letter::{Data, Letter, Origin};
 use crate::encode::ndjson::NdjsonEncoder;
-use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template};
+use crate::encode::{Compression, Encoder, LogJson, Partition, Partitioner, Template, decompress};
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, SinkMetrics};
 use crate::record::level::LevelRules;
@@ -141,11 +141,8 @@ fn rules(specs: &[RouteSpec], queues: &[Arc<Queue>], open_blocks: usize, compres
     }
 }
 
-fn inflate(data: &[u8]) -> Vec<u8> {
-    match data.first() {
-        Some(0x28) => zstd::bulk::decompress(data, 64 << 20).expect("a whole frame"),
-        _ => data.to_vec(),
-    }
+fn inflate(data: &Bytes) -> Vec<u8> {
+    decompress(data, 8 << 20).expect("a whole block").into()
 }
 
 fn batch(samples: &[Sample], tickets: Tickets) -> RecordBatch {
@@ -183,40 +180,50 @@ async fn a_full_sink_stops_only_the_sources_that_route_to_it() {
     rig.check_books();
 }
 
-#[test]
-fn blocks_that_come_seldom_are_compressed_where_they_were_written_unless_their_sender_waits() {
+/// Whether the second of two blocks is compressed where it was written: all other threads are taken when it comes.
+fn is_compressed_here(
+    compression: Compression,
+    pause: Duration,
+    len: usize,
+    take: fn(&SourceIntake, RecordBatch),
+) -> bool {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build().expect("a runtime");
     runtime.block_on(async {
-        // The only other thread is taken.
+        let rig = Rig::new(&[("", &[0])], u64::MAX, 64, compression);
+        let full = |letter: &str, len| batch(&[of("web", &letter.repeat(len))], Tickets::none());
+        rig.intakes[0].take(full("a", 300_000));
+        while rig.queues[0].is_filling() {
+            rig.queues[0].changed().await;
+        }
         let (release, taken) = mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || taken.recv());
-        let rig = Rig::new(&[("", &[0])], u64::MAX, 64, Compression::Zstd(1));
-        let (intake, mut sent) = (&rig.intakes[0], Vec::new());
-        let mut full = |letter: &str, len| {
-            sent.push((letter.to_owned(), len));
-            batch(&[of("web", &letter.repeat(len))], Tickets::none())
-        };
-        let ready = || rig.queues[0].lanes().first().map_or(0, |lane| lane.ready_blocks);
-        let pause = || tokio::time::advance(Duration::from_millis(10));
-        intake.take(full("a", 300_000));
-        pause().await;
-        intake.take(full("b", 300_000));
-        assert_eq!(ready(), 2, "they came seldom");
-        intake.take(full("c", 300_000));
-        assert_eq!(ready(), 2, "it came soon after another");
-        pause().await;
-        intake.take_promptly(full("d", 300_000));
-        pause().await;
-        intake.take(full("e", 3_000_000));
+        tokio::time::advance(pause).await;
+        take(&rig.intakes[0], full("b", len));
+        rig.intakes[0].finish();
+        let here = rig.queues[0].lanes()[0].ready_blocks == 2;
+        rig.intakes[0].take(full("c", 300_000));
         drop(release);
         let lines = rig.take_all(0).await;
-        let came: Vec<_> = lines.iter().map(|(_, line)| (line[line.len() - 4], line.len())).collect();
-        let want: Vec<_> =
-            sent.iter().map(|(letter, len)| (letter.as_bytes()[0], lines[0].1.len() - 300_000 + len)).collect();
-        assert_eq!(came, want, "in their order, whichever thread it was");
+        let letters: Vec<u8> = lines.iter().map(|(_, line)| line[line.len() - 4]).collect();
+        assert_eq!(letters, *b"abc", "in their order, whichever thread it was");
         rig.check_books();
-    });
+        here
+    })
+}
+
+#[test]
+fn a_block_is_compressed_where_it_was_written_if_it_comes_seldom_or_is_little() {
+    let (zstd, long, short) = (Compression::Zstd(1), Duration::from_millis(10), Duration::from_millis(1));
+    let here = is_compressed_here;
+    assert!(here(zstd, long, 300_000, SourceIntake::take));
+    assert!(here(zstd, short, 1_000, SourceIntake::take), "little");
+    assert!(here(zstd, short, 1_000, SourceIntake::take_promptly), "little");
+    assert!(!here(zstd, short, 300_000, SourceIntake::take), "soon after another");
+    assert!(!here(zstd, long, 300_000, SourceIntake::take_promptly), "its sender waits");
+    assert!(!here(zstd, long, 3_000_000, SourceIntake::take), "large");
+    assert!(!here(Compression::Gzip(1), long, 300_000, SourceIntake::take), "slow");
+    assert!(!here(Compression::Zstd(4), short, 1_000, SourceIntake::take), "slow");
 }
 
 #[tokio::test(start_paused = true)]
@@ -452,7 +459,7 @@ proptest! {
                         leases(&rig.queues[0]).into_iter().for_each(|(_, lease)| lease.delivered());
                         for (_, mut lease) in leases(&rig.queues[1]) {
                             let loaded = lease.load(0..lease.blocks()).await;
-                            let plain = loaded.data().iter().map(|data| inflate(data));
+                            let plain = loaded.data().iter().map(inflate);
                             lines += plain.flatten().filter(|byte| *byte == b'\n').count() as u64;
                             lease.delivered();
                         }

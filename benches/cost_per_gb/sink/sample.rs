@@ -13,13 +13,14 @@ use crate::floor::calls::{self, Block, Calls, Rhythm};
 use crate::machine;
 use crate::scenario::{LogJson, Rate, Scenario};
 
-/// Bytes of lines, and of messages, that are enough: more than a cache holds. At a rate, caches are cold anyway, and some
-/// blocks are enough.
+/// Bytes of lines, and of messages, that are enough: more than a cache holds.
 const ENOUGH: u64 = 32 << 20;
-const SOME: u64 = 1 << 20;
 
-/// What comes in so much time is enough as well.
+/// At a rate, caches are cold anyway: what came in so much time is enough …
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
+/// … if it is some blocks.
+const SOME: u64 = 1 << 20;
 
 /// CPU seconds for all that arrived.
 ///
@@ -58,10 +59,7 @@ fn enough(scenario: &Scenario, all: u64) -> u64 {
 fn rhythm(scenario: &Scenario, sample: u64, all: u64) -> Rhythm {
     match paced(scenario) {
         Some(time) => Rhythm::Paced(time.mul_f64((sample as f64 / all.max(1) as f64).min(1.0))),
-        None if scenario.rate == Rate::Saturated => {
-            Rhythm::Saturated(scenario.threads.unwrap_or(usize::MAX).min(machine::cores()))
-        }
-        None => Rhythm::Saturated(1),
+        None => Rhythm::Saturated(scenario.threads.unwrap_or(usize::MAX).min(machine::cores())),
     }
 }
 
